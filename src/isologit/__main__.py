@@ -1,0 +1,5 @@
+"""``python -m isologit``: the command line."""
+
+from isologit.cli.main import main
+
+main()

@@ -1,0 +1,196 @@
+"""Every error that isologit raises on purpose, and the exit code of each.
+
+A message says what is wrong, where, what was got, what was expected, and the next step, on one
+line. Nothing outside this file derives from `IsologitError`.
+
+    IsologitError
+    ├── CheckpointError            the model's files
+    │   ├── CheckpointNotFoundError    3   no such path
+    │   ├── NotACheckpointError        4   a path that holds no checkpoint
+    │   ├── TruncatedFileError         5   fewer bytes than the header promises
+    │   ├── MalformedHeaderError       6   a header that contradicts itself or its file
+    │   ├── MissingShardError          7   an index that names a file that is not there
+    │   ├── UnclearHeadError           8   several tensors could be the unembedding, or none
+    │   ├── TensorNotFoundError        9   --tensor names nothing in the checkpoint
+    │   ├── TensorShapeError          10   a shape that is not what its role needs
+    │   ├── UnsupportedFormatError    11   a number format or container not read here
+    │   └── ConfigError               12   config.json that cannot be used
+    ├── InputError                 what the user asked about
+    │   ├── TokenIdError              13   an id outside the vocabulary
+    │   ├── EmptyClusterError         14   a cluster or list without members
+    │   ├── ClusterFileError          15   a cluster file that cannot be read as one
+    │   ├── ClusterVocabularyError    16   a cluster file of another vocabulary size
+    │   ├── ClusterCountError         17   n_cluster_members unlike the list
+    │   ├── DuplicateTokenError       18   an id given twice
+    │   ├── StateError                19   a hidden state of the wrong size or kind
+    │   ├── UndeterminedAxesError     20   principal axes that the data do not determine
+    │   └── PublishedFiguresError     21   a file of published figures that cannot be read
+    ├── OutputError                what is written
+    │   ├── OutputExistsError         22   the directory is there already
+    │   └── OutputWriteError          23   the disk refused (full, read-only)
+    └── BackendError               what the arithmetic runs on
+        ├── MissingExtraError         24   an optional dependency is not installed
+        └── DeviceError               25   a device that is not there
+"""
+
+from typing import ClassVar
+
+
+class IsologitError(Exception):
+    """Base of every error raised on purpose; `exit_code` is what the command line exits with."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class CheckpointError(IsologitError):
+    """The model's files are not what they should be."""
+
+
+class CheckpointNotFoundError(CheckpointError):
+    """The path does not exist."""
+
+    exit_code = 3
+
+
+class NotACheckpointError(CheckpointError):
+    """The path exists and holds no checkpoint."""
+
+    exit_code = 4
+
+
+class TruncatedFileError(CheckpointError):
+    """A file is shorter than its header promises."""
+
+    exit_code = 5
+
+
+class MalformedHeaderError(CheckpointError):
+    """A header contradicts itself, its format or its file."""
+
+    exit_code = 6
+
+
+class MissingShardError(CheckpointError):
+    """An index names a file, or a file a tensor, that is not there."""
+
+    exit_code = 7
+
+
+class UnclearHeadError(CheckpointError):
+    """The choice of the unembedding matrix is not clear; the message lists the candidates."""
+
+    exit_code = 8
+
+
+class TensorNotFoundError(CheckpointError):
+    """A tensor that the user named is not in the checkpoint."""
+
+    exit_code = 9
+
+
+class TensorShapeError(CheckpointError):
+    """A tensor's shape is not what its role needs."""
+
+    exit_code = 10
+
+
+class UnsupportedFormatError(CheckpointError):
+    """A number format or a container that is not read."""
+
+    exit_code = 11
+
+
+class ConfigError(CheckpointError):
+    """`config.json` is not JSON, or contradicts the tensors."""
+
+    exit_code = 12
+
+
+class InputError(IsologitError):
+    """What the user asked about cannot be answered as asked."""
+
+
+class TokenIdError(InputError):
+    """A token id lies outside the vocabulary."""
+
+    exit_code = 13
+
+
+class EmptyClusterError(InputError):
+    """A cluster or a list of ids has no members."""
+
+    exit_code = 14
+
+
+class ClusterFileError(InputError):
+    """A cluster file cannot be read as one."""
+
+    exit_code = 15
+
+
+class ClusterVocabularyError(InputError):
+    """A cluster file was made for another vocabulary size."""
+
+    exit_code = 16
+
+
+class ClusterCountError(InputError):
+    """A cluster file's own count differs from its list."""
+
+    exit_code = 17
+
+
+class DuplicateTokenError(InputError):
+    """A token id is given twice."""
+
+    exit_code = 18
+
+
+class StateError(InputError):
+    """A hidden state has the wrong size, kind or values."""
+
+    exit_code = 19
+
+
+class UndeterminedAxesError(InputError):
+    """The data do not determine the principal axes that were asked for."""
+
+    exit_code = 20
+
+
+class PublishedFiguresError(InputError):
+    """A file of published figures cannot be read."""
+
+    exit_code = 21
+
+
+class OutputError(IsologitError):
+    """Something could not be written."""
+
+
+class OutputExistsError(OutputError):
+    """The output directory exists; nothing was touched."""
+
+    exit_code = 22
+
+
+class OutputWriteError(OutputError):
+    """The file system refused a write; nothing was left behind."""
+
+    exit_code = 23
+
+
+class BackendError(IsologitError):
+    """The arithmetic that was asked for cannot run here."""
+
+
+class MissingExtraError(BackendError):
+    """An optional dependency is not installed."""
+
+    exit_code = 24
+
+
+class DeviceError(BackendError):
+    """A device that was asked for is not available."""
+
+    exit_code = 25
