@@ -1,0 +1,122 @@
+"""The choice of arithmetic: exact, or observed with torch on a device.
+
+Both answer the same questions under one protocol, so that what is computed with them does not know
+which one it has.
+"""
+
+from typing import Protocol
+
+import numpy.typing as npt
+
+from isologit.numerics import exact
+from isologit.numerics.exact import Rounded
+from isologit.numerics.formats import Float64s, Format
+from isologit.numerics.observed import DEVICE_NAME, Observed
+from isologit.numerics.stored import Matrix, Vector
+
+
+class Arithmetic(Protocol):
+    """What can be asked of an arithmetic; `isologit.numerics.exact` says what each answer is."""
+
+    @property
+    def name(self) -> str:
+        """``exact`` or ``torch``."""
+
+    @property
+    def device(self) -> str:
+        """Where the products are computed."""
+
+    def describe(self) -> str:
+        """Return one phrase for a report."""
+
+    def logits(self, matrix: Matrix, hidden_state: Vector, logit_format: Format) -> Rounded:
+        """Return ``W · h``, ``[V]`` in the logit format."""
+
+    def cosines(self, matrix: Matrix, reference: Vector, cosine_format: Format) -> Rounded:
+        """Return the cosine of each row with a reference direction, ``[V]``."""
+
+    def norms(self, matrix: Matrix, format_: Format) -> Rounded:
+        """Return each row's Euclidean norm, ``[V]``."""
+
+    def mean_row(self, matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
+        """Return the mean of some rows, ``[d]`` in W's format, and how much was refined."""
+
+    def mean(self, values: Float64s, format_: Format) -> float:
+        """Return the mean of values of the format."""
+
+    def median(self, values: Float64s, format_: Format) -> float:
+        """Return the median of values of the format, the lower of two middle ones."""
+
+    def dot(self, left: Vector, right: Vector, format_: Format) -> float:
+        """Return the dot product of two vectors."""
+
+    def norm(self, vector: Vector, format_: Format) -> float:
+        """Return a vector's Euclidean norm."""
+
+
+class Exact:
+    """The real number, rounded once; `isologit.numerics.exact` as an `Arithmetic`."""
+
+    name = "exact"
+    device = "none needed"
+
+    def describe(self) -> str:
+        """Return one phrase for a report."""
+        return "exact: the real number, rounded once, on any machine"
+
+    def logits(self, matrix: Matrix, hidden_state: Vector, logit_format: Format) -> Rounded:
+        """See `isologit.numerics.exact.logits`."""
+        return exact.logits(matrix, hidden_state, logit_format)
+
+    def cosines(self, matrix: Matrix, reference: Vector, cosine_format: Format) -> Rounded:
+        """See `isologit.numerics.exact.cosines`."""
+        return exact.cosines(matrix, reference, cosine_format)
+
+    def norms(self, matrix: Matrix, format_: Format) -> Rounded:
+        """See `isologit.numerics.exact.norms`."""
+        return exact.norms(matrix, format_)
+
+    def mean_row(self, matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
+        """See `isologit.numerics.exact.mean_row`."""
+        return exact.mean_row(matrix, token_ids)
+
+    def mean(self, values: Float64s, format_: Format) -> float:
+        """See `isologit.numerics.exact.mean`."""
+        return exact.mean(values, format_)
+
+    def median(self, values: Float64s, format_: Format) -> float:
+        """See `isologit.numerics.exact.median`."""
+        return exact.median(values, format_)
+
+    def dot(self, left: Vector, right: Vector, format_: Format) -> float:
+        """See `isologit.numerics.exact.dot`."""
+        return exact.dot(left, right, format_)
+
+    def norm(self, vector: Vector, format_: Format) -> float:
+        """See `isologit.numerics.exact.norm`."""
+        return exact.norm(vector, format_)
+
+
+def parse_arithmetic(text: str) -> Arithmetic:
+    """Return the arithmetic that ``exact``, ``torch`` or ``torch:DEVICE`` stands for.
+
+    ``torch`` alone takes the device that the seed would: cuda, else mps, else cpu.
+
+    Raises
+    ------
+    ValueError
+        The text is none of these.
+    MissingExtraError
+        Torch was asked for and is not installed.
+    DeviceError
+        The device that was asked for is not available.
+    """
+    if text == "exact":
+        return Exact()
+    library, colon, device = text.partition(":")
+    if library != "torch" or (colon and not DEVICE_NAME.fullmatch(device)):
+        raise ValueError(
+            f"arithmetic {text!r} is not known; expected exact, torch, torch:cpu, torch:cuda, "
+            "torch:cuda:N or torch:mps"
+        )
+    return Observed(device or None)
