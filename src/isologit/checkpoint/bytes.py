@@ -1,0 +1,77 @@
+"""Where a checkpoint's bytes come from: one `read(offset, length)`, and the mapped file behind it.
+
+Formats (safetensors and others) are parsed on top of a `ByteSource`, never on an open file.
+"""
+
+import mmap
+from pathlib import Path
+from typing import Protocol
+
+from isologit.checkpoint.wording import shown
+from isologit.errors import NotACheckpointError, TruncatedFileError
+
+
+class ByteSource(Protocol):
+    """Something of a known size that gives out ranges of its bytes."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it: the path as the user gave it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+
+    def read(self, offset: int, length: int) -> memoryview:
+        """Return exactly `length` bytes from `offset`."""
+
+
+class MappedFile:
+    """A file mapped read-only.
+
+    The mapping lives as long as the last view of it; there is nothing to close.
+
+    Parameters
+    ----------
+    path
+        An existing regular file.
+
+    Raises
+    ------
+    NotACheckpointError
+        The file cannot be opened or mapped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        try:
+            with path.open("rb") as file:
+                file.seek(0, 2)
+                self.size = file.tell()
+                # mmap refuses a length of 0; an empty file is an empty view.
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
+        except OSError as error:
+            raise NotACheckpointError(
+                f"{shown(self.name)} cannot be read: {error.strerror or error}"
+            ) from error
+        self._view = memoryview(mapped)
+        self.size = len(self._view)
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return `length` bytes from `offset` as a view of the mapping, without a copy.
+
+        Raises
+        ------
+        TruncatedFileError
+            The range reaches past the end of the file.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise TruncatedFileError(
+                f"{shown(self.name)} has {self.size:,} bytes; "
+                f"bytes {offset:,} to {offset + length:,} were asked for"
+            )
+        return self._view[offset : offset + length]
+
+    def read(self, offset: int, length: int) -> memoryview:
+        """Return what `view` returns: a mapped file never needs to copy."""
+        return self.view(offset, length)

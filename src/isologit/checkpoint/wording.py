@@ -1,0 +1,34 @@
+"""How names, shapes and lists of tensors are written in messages: always on one line.
+
+Names come out of files that anyone may have made; a line feed or a terminal escape in one must not
+reach the screen.
+"""
+
+from collections.abc import Iterable, Sequence
+
+_LONGEST_NAME = 200
+
+
+def shown(name: str) -> str:
+    """Return a name fit for one line: escaped where not printable, cut where very long."""
+    text = name if name.isprintable() else ascii(name)[1:-1]
+    if len(text) > _LONGEST_NAME:
+        text = f"{text[: _LONGEST_NAME - 20]}… ({len(name):,} characters)"
+    return text or "''"
+
+
+def shown_shape(shape: Sequence[int]) -> str:
+    """Return a shape as ``[32000, 4096]``."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def listed(items: Iterable[str], *, at_most: int = 20) -> str:
+    """Return items joined by commas, the rest counted where there are more than `at_most`."""
+    every = list(items)
+    tail = f", and {len(every) - at_most:,} more" if len(every) > at_most else ""
+    return ", ".join(every[:at_most]) + tail
+
+
+def counted(n: int, singular: str, plural: str | None = None) -> str:
+    """Return ``1 file`` or ``2 files``."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
