@@ -1,0 +1,514 @@
+"""Leading principal axes of a matrix's rows, and spherical coordinates along three of them.
+
+The axes are those of the seed's line: eigenvectors of the covariance of the mean-centred rows,
+divided by their number, by descending eigenvalue. Only the leading ones are computed, by block
+Lanczos with full reorthogonalisation (Golub and Underwood, 1977) and Rayleigh–Ritz on everything
+seen so far: each pass over W multiplies eight vectors by the covariance, and no [d, d] matrix and
+no copy of W is made.
+
+All arithmetic is binary64, from a fixed start block, over fixed blocks of rows whose sums are added
+in a fixed order: the number of threads of isologit changes nothing. Another CPU, or another build
+of numpy's linear algebra, may change the last bits.
+
+Sign convention: in each axis the component of largest magnitude is positive; of equal magnitudes,
+the first.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from isologit.errors import UndeterminedAxesError
+from isologit.numerics import kernels
+from isologit.numerics.formats import Float64s
+from isologit.numerics.parallel import for_blocks
+from isologit.numerics.stored import Matrix
+
+# Vectors a pass: one 512-bit register of binary64, and enough that the axes asked for converge
+# at the rate of the ninth eigenvalue rather than the fourth.
+_BLOCK = 8
+_MAX_PASSES = 64
+# Enough for any sensible number of threads; each holds [8, d] sums of its own.
+_ROW_BLOCKS = 64
+_SEED = 60
+_U = 2.0**-53
+
+Apply = Callable[[Float64s], Float64s]
+
+
+@dataclass(frozen=True, eq=False)
+class PrincipalAxes:
+    """Leading principal axes, and how well each is determined.
+
+    Parameters
+    ----------
+    eigenvalues
+        ``[k]``, of the covariance of the finite rows (divided by their number), descending.
+    axes
+        ``[k, d]``, orthonormal rows; the component of largest magnitude is positive.
+    variance_share
+        ``[k]``, each eigenvalue's share of the total variance.
+    residuals
+        ``[k]``, ‖C·v − λ·v‖ for each axis.
+    sine_bounds
+        ``[k]``, bound on the sine of the angle to the true axis: residual (and rounding) over the
+        gap to the nearest other eigenvalue (Davis and Kahan, 1970). It presumes that the leading
+        eigenvalues have been found, which a start without regard to W all but guarantees.
+    rows_left_out
+        How many rows hold a NaN or an infinity and were left out.
+    passes
+        How often W was multiplied.
+    """
+
+    eigenvalues: Float64s
+    axes: Float64s
+    variance_share: Float64s
+    residuals: Float64s
+    sine_bounds: Float64s
+    rows_left_out: int
+    passes: int
+
+
+def principal_axes(matrix: Matrix, count: int = 3, *, tolerance: float = 1e-6) -> PrincipalAxes:
+    """Return the leading principal axes of the rows of W.
+
+    Rows with a NaN or an infinity are left out and counted.
+
+    Parameters
+    ----------
+    matrix
+        ``[V, d]``.
+    count
+        k, how many axes.
+    tolerance
+        The largest sine of the angle to the true axis that is accepted.
+
+    Returns
+    -------
+    PrincipalAxes
+        Each axis within its ``sine_bounds`` of the true one, at most the tolerance.
+
+    Raises
+    ------
+    UndeterminedAxesError
+        There are fewer than ``count`` dimensions, an axis has no variance, or its eigenvalue is
+        too close to another one for the tolerance.
+
+    Notes
+    -----
+    A pass costs 32·V·d floating-point operations; five to twelve passes are usual, more where the
+    eigenvalue of the last axis is close to the next one.
+    """
+    shape = f"a [{matrix.n_tokens}, {matrix.width}] {matrix.format.name} matrix"
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if count > matrix.width:
+        raise _undetermined(f"{count} principal axes of {shape}", "there are only d dimensions")
+    rows, mean, total = _moments(matrix)
+    if not total > 0:
+        raise _undetermined(
+            f"the principal axes of {shape}", f"its {len(rows)} finite rows have no variance"
+        )
+    apply = _covariance_product(matrix, rows, mean)
+    scale = float(np.sqrt(total + mean @ mean))
+    ritz = _leading(apply, matrix.width, count, scale, tolerance)
+    for n in range(count):
+        if ritz.values[n] <= ritz.noise:
+            raise _undetermined(f"axis {n + 1} of {shape}", f"only {n} axes have any variance")
+        if not ritz.sine_bounds[n] <= tolerance:
+            near = ", ".join(f"{value:.6g}" for value in ritz.values[max(n - 1, 0) : n + 2])
+            raise _undetermined(
+                f"axis {n + 1} of {shape}",
+                f"its eigenvalue is one of {near}, and after {ritz.passes} passes the sine of its "
+                f"error is bounded by {ritz.sine_bounds[n]:.1g} (expected at most {tolerance:.1g})",
+            )
+    axes = ritz.vectors[:count]
+    largest = np.argmax(np.abs(axes), axis=1)
+    signs = np.where(axes[np.arange(count), largest] < 0, -1.0, 1.0)
+    return PrincipalAxes(
+        eigenvalues=ritz.values[:count],
+        axes=np.ascontiguousarray(axes * signs[:, None]),
+        variance_share=ritz.values[:count] / total,
+        residuals=ritz.residuals[:count],
+        sine_bounds=ritz.sine_bounds[:count],
+        rows_left_out=matrix.n_tokens - len(rows),
+        passes=ritz.passes,
+    )
+
+
+def direction(
+    axes: PrincipalAxes,
+    lat_deg: float,
+    lon_deg: float,
+    *,
+    north: int = 2,
+    meridian: int = 1,
+    equinox: int = 3,
+) -> Float64s:
+    """Return the unit vector at a latitude and a longitude.
+
+    x = cos(lat)·cos(lon) along the meridian axis, y = cos(lat)·sin(lon) along the equinox axis,
+    z = sin(lat) along the north axis.
+
+    Parameters
+    ----------
+    axes
+        At least as many as the largest number asked for.
+    lat_deg, lon_deg
+        In degrees.
+    north, meridian, equinox
+        Numbers of principal axes, from 1; a negative number flips the axis.
+
+    Returns
+    -------
+    Float64s
+        ``[d]``.
+
+    Raises
+    ------
+    ValueError
+        A number is 0, beyond the axes computed, or given twice.
+    """
+    frame = _frame(axes, north, meridian, equinox)
+    lat, lon = np.radians(lat_deg), np.radians(lon_deg)
+    weights = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    vector = weights @ frame
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def coordinates(
+    matrix: Matrix, axes: PrincipalAxes, north: int = 2, meridian: int = 1, equinox: int = 3
+) -> tuple[Float64s, Float64s, Float64s]:
+    """Return each token's latitude, longitude and radius, from its row as it is, not centred.
+
+    Parameters
+    ----------
+    matrix
+        ``[V, d]``.
+    axes
+        At least as many as the largest number asked for.
+    north, meridian, equinox
+        Numbers of principal axes, from 1; a negative number flips the axis.
+
+    Returns
+    -------
+    lat_deg, lon_deg, radius
+        ``[V]`` each, in degrees: asin(z/r) in [−90, 90], atan2(y, x) in [−180, 180], and the norm
+        of the projection on the three axes. A row without a projection, and a non-finite row,
+        have neither latitude nor longitude: NaN.
+
+    Raises
+    ------
+    ValueError
+        A number is 0, beyond the axes computed, or given twice.
+    """
+    basis = np.zeros((_BLOCK, matrix.width))
+    basis[:3] = _frame(axes, north, meridian, equinox)
+    projections = np.empty((matrix.n_tokens, _BLOCK))
+    words = kernels.typed(matrix.words, matrix.format)
+    origin = np.zeros(matrix.width)
+    for_blocks(
+        lambda start, stop: _project_rows(words, start, stop, origin, basis, projections),
+        matrix.n_tokens,
+        matrix.width * matrix.format.itemsize,
+    )
+    x, y, z = projections[:, 0], projections[:, 1], projections[:, 2]
+    with np.errstate(invalid="ignore"):
+        in_plane = np.hypot(x, y)
+        radius = np.hypot(in_plane, z)
+        # asin(z / radius), without its loss of digits near the poles.
+        lat_deg = np.degrees(np.arctan2(z, in_plane))
+        lon_deg = np.degrees(np.arctan2(y, x))
+    nowhere = ~(np.isfinite(radius) & (radius > 0))
+    lat_deg[nowhere] = np.nan
+    lon_deg[nowhere] = np.nan
+    return lat_deg, lon_deg, radius
+
+
+def _frame(axes: PrincipalAxes, north: int, meridian: int, equinox: int) -> Float64s:
+    """Return the meridian, equinox and north axes, ``[3, d]``."""
+    numbers = (meridian, equinox, north)
+    computed = len(axes.axes)
+    if any(not 1 <= abs(number) <= computed for number in numbers):
+        raise ValueError(
+            f"north {north}, meridian {meridian}, equinox {equinox}: expected numbers of principal "
+            f"axes from 1 to {computed}, negative to flip"
+        )
+    if len({abs(number) for number in numbers}) < 3:
+        raise ValueError(
+            f"north {north}, meridian {meridian}, equinox {equinox}: expected three different axes"
+        )
+    return np.array([np.sign(number) * axes.axes[abs(number) - 1] for number in numbers])
+
+
+def _undetermined(what: str, why: str) -> UndeterminedAxesError:
+    return UndeterminedAxesError(
+        f"not determined: {what}; {why}. Name the direction by token ids or a vector instead"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Ritz:
+    """Approximate eigenpairs, by descending value, and what their residuals say of the error."""
+
+    values: Float64s
+    vectors: Float64s
+    residuals: Float64s
+    sine_bounds: Float64s
+    noise: float
+    passes: int
+
+
+def _leading(apply: Apply, width: int, count: int, scale: float, tolerance: float) -> _Ritz:
+    """Find the leading eigenpairs of a covariance, given by its products with vectors.
+
+    Parameters
+    ----------
+    apply
+        Maps ``[n, d]`` vectors to their products.
+    width
+        d.
+    count
+        How many pairs must meet the tolerance.
+    scale
+        Root of the mean square of a row's length, which scales the rounding errors.
+    tolerance
+        On the sine bounds.
+    """
+    # Full width, so that no two of the eigenvalues asked for, nor the next, hide each other.
+    block = min(width, -(-(count + 1) // _BLOCK) * _BLOCK)
+    basis = np.empty((0, width))
+    products = np.empty((0, width))
+    fresh = _orthonormal(_start(block, width), basis, 0.0)
+    for passes in range(1, _MAX_PASSES + 1):
+        basis = np.concatenate([basis, fresh])
+        products = np.concatenate([products, apply(fresh)])
+        ritz = _rayleigh_ritz(basis, products, block, scale, passes)
+        fresh = _orthonormal(products[-len(fresh) :], basis, ritz.noise)
+        converged = (ritz.sine_bounds[:count] <= tolerance).all()
+        # Below the noise residuals fall no further: what is not told apart now never will be.
+        exhausted = len(fresh) == 0 or (ritz.residuals[: count + 1] <= ritz.noise / 4).all()
+        if converged or exhausted:
+            break
+    return ritz
+
+
+def _rayleigh_ritz(
+    basis: Float64s, products: Float64s, block: int, scale: float, passes: int
+) -> _Ritz:
+    projected = basis @ products.T
+    values, weights = np.linalg.eigh((projected + projected.T) / 2)
+    leading = slice(None, -2 * block - 1, -1)
+    values, weights = values[leading], np.ascontiguousarray(weights[:, leading].T)
+    vectors = weights @ basis
+    residuals = np.linalg.norm(weights @ products - values[:, None] * vectors, axis=1)
+    # A row's length times its projection is what is summed; the factor covers d and V terms whose
+    # rounding errors add up like a random walk, with room.
+    noise = 64 * _U * scale * float(np.sqrt(max(values[0], 0.0)))
+    errors = residuals + noise
+    gaps = np.full(len(values), np.inf)
+    if len(values) > 1:
+        gaps[1:] = (values - errors)[:-1] - values[1:]
+        # Any later Ritz value may still grow into the next eigenvalue.
+        below = np.maximum.accumulate((values + errors)[::-1])[::-1]
+        gaps[:-1] = np.minimum(gaps[:-1], values[:-1] - below[1:])
+    with np.errstate(divide="ignore"):
+        sine_bounds = np.where(gaps > 0, errors / np.maximum(gaps, 0.0), np.inf)
+    return _Ritz(values, vectors, residuals, sine_bounds, noise, passes)
+
+
+def _start(block: int, width: int) -> Float64s:
+    """Return fixed vectors of ±1, ``[block, d]``, unrelated to any matrix."""
+    # Raw output of a bit generator: unlike numpy's normal deviates, it never changes.
+    bits = np.random.PCG64(_SEED).random_raw(block * width)
+    return np.where(bits >> np.uint64(63), 1.0, -1.0).reshape(block, width)
+
+
+def _orthonormal(vectors: Float64s, basis: Float64s, noise: float) -> Float64s:
+    """Return an orthonormal basis of what the vectors add to the span of a basis, above a noise."""
+    fresh = np.empty((0, basis.shape[1]))
+    # Twice is enough (Giraud, Langou, Rozložník and van den Eshof, 2005): here for the block, and
+    # below for each vector once its length is known.
+    vectors = vectors - (vectors @ basis.T) @ basis
+    for vector in vectors[: basis.shape[1] - len(basis)]:
+        rest = vector - (fresh @ vector) @ fresh
+        size = float(np.linalg.norm(rest))
+        if size <= noise:
+            continue
+        rest /= size
+        for known in (basis, fresh):
+            rest -= (known @ rest) @ known
+        size = float(np.linalg.norm(rest))
+        # What is left of a unit vector that was nearly all rounding error is no new direction.
+        if size > 0.5:
+            fresh = np.vstack([fresh, rest / size])
+    return fresh
+
+
+def _moments(matrix: Matrix) -> tuple[npt.NDArray[np.int64], Float64s, float]:
+    """Return the finite rows' numbers, their mean row ``[d]`` and their total variance."""
+    blocks = _row_blocks(matrix.n_tokens)
+    finite = np.empty(matrix.n_tokens, dtype=np.bool_)
+    sums = np.zeros((len(blocks), 2, matrix.width))
+    words = kernels.typed(matrix.words, matrix.format)
+    _for_each(
+        lambda n: _sum_rows(words, *blocks[n], finite, sums[n]),
+        len(blocks),
+        matrix,
+    )
+    rows = np.flatnonzero(finite)
+    mean, mean_square = sums.sum(axis=0) / max(len(rows), 1)
+    return rows, mean, float(np.maximum(mean_square - mean * mean, 0.0).sum())
+
+
+def _covariance_product(matrix: Matrix, rows: npt.NDArray[np.int64], mean: Float64s) -> Apply:
+    """Return the function that multiplies ``[n, d]`` vectors by the covariance of some rows."""
+    blocks = _row_blocks(len(rows))
+    words = kernels.typed(matrix.words, matrix.format)
+
+    def apply(vectors: Float64s) -> Float64s:
+        products = np.empty_like(vectors)
+        for first in range(0, len(vectors), _BLOCK):
+            chosen = vectors[first : first + _BLOCK]
+            padded = np.zeros((_BLOCK, matrix.width))
+            padded[: len(chosen)] = chosen
+            sums = np.zeros((len(blocks), _BLOCK, matrix.width))
+            _for_each(
+                # Bound now: the loop must not move them under a thread.
+                lambda n, v=padded, s=sums: _apply_rows(words, rows, *blocks[n], mean, v, s[n]),
+                len(blocks),
+                matrix,
+            )
+            products[first : first + _BLOCK] = sums.sum(axis=0)[: len(chosen)] / len(rows)
+        return products
+
+    return apply
+
+
+def _row_blocks(n_rows: int) -> list[tuple[int, int]]:
+    """Cut rows into at most `_ROW_BLOCKS` blocks, whose bounds depend on nothing but the number."""
+    step = max(_BLOCK * 64, -(-n_rows // (_ROW_BLOCKS * _BLOCK)) * _BLOCK)
+    return [(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
+
+
+def _for_each(work: Callable[[int], object], n_blocks: int, matrix: Matrix) -> None:
+    """Call ``work(n)`` for each block of rows, on as many threads as isologit uses."""
+
+    def some(start: int, stop: int) -> None:
+        for n in range(start, stop):
+            work(n)
+
+    row_bytes = matrix.width * matrix.format.itemsize
+    # A product costs some ten times more than reading the row.
+    for_blocks(some, n_blocks, 10 * row_bytes * matrix.n_tokens // max(n_blocks, 1))
+
+
+_FASTMATH = {"reassoc", "contract"}
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)  # type: ignore[misc]
+def _sum_rows(words, start, stop, finite, sums):  # type: ignore[no-untyped-def]
+    """Mark finite rows, and add them and their squares into ``sums``, ``[2, d]``."""
+    row = np.empty(words.shape[1])
+    totals = sums[0]
+    squares = sums[1]
+    for i in range(start, stop):
+        check = 0.0
+        for k in range(words.shape[1]):
+            row[k] = kernels.widen(words[i, k])
+            check += row[k] * 0.0
+        # 0 · NaN and 0 · ∞ are NaN, and so is any sum with them.
+        finite[i] = check == 0.0
+        if finite[i]:
+            for k in range(words.shape[1]):
+                totals[k] += row[k]
+                squares[k] += row[k] * row[k]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)  # type: ignore[misc]
+def _project(x, basis, y):  # type: ignore[no-untyped-def]
+    """Fill ``y[r, c] = x[r] · basis[c]``, all ``[8, d]``, sixteen sums at a time."""
+    for r in range(0, 8, 4):
+        x0, x1, x2, x3 = x[r], x[r + 1], x[r + 2], x[r + 3]
+        for c in range(0, 8, 4):
+            b0, b1, b2, b3 = basis[c], basis[c + 1], basis[c + 2], basis[c + 3]
+            s00 = s01 = s02 = s03 = 0.0
+            s10 = s11 = s12 = s13 = 0.0
+            s20 = s21 = s22 = s23 = 0.0
+            s30 = s31 = s32 = s33 = 0.0
+            for k in range(x.shape[1]):
+                s00 += x0[k] * b0[k]
+                s01 += x0[k] * b1[k]
+                s02 += x0[k] * b2[k]
+                s03 += x0[k] * b3[k]
+                s10 += x1[k] * b0[k]
+                s11 += x1[k] * b1[k]
+                s12 += x1[k] * b2[k]
+                s13 += x1[k] * b3[k]
+                s20 += x2[k] * b0[k]
+                s21 += x2[k] * b1[k]
+                s22 += x2[k] * b2[k]
+                s23 += x2[k] * b3[k]
+                s30 += x3[k] * b0[k]
+                s31 += x3[k] * b1[k]
+                s32 += x3[k] * b2[k]
+                s33 += x3[k] * b3[k]
+            y[r, c], y[r, c + 1], y[r, c + 2], y[r, c + 3] = s00, s01, s02, s03
+            y[r + 1, c], y[r + 1, c + 1], y[r + 1, c + 2], y[r + 1, c + 3] = s10, s11, s12, s13
+            y[r + 2, c], y[r + 2, c + 1], y[r + 2, c + 2], y[r + 2, c + 3] = s20, s21, s22, s23
+            y[r + 3, c], y[r + 3, c + 1], y[r + 3, c + 2], y[r + 3, c + 3] = s30, s31, s32, s33
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)  # type: ignore[misc]
+def _accumulate(x, y, sums):  # type: ignore[no-untyped-def]
+    """Add ``yᵀ · x`` into ``sums``; x and sums are ``[8, d]``, y is ``[8, 8]``."""
+    # Tiles of x stay in the first-level cache. One-dimensional views, eight at most beside the
+    # written one: more, or two-dimensional indexing, and LLVM gives up proving them apart.
+    for start in range(0, x.shape[1], 512):
+        stop = min(start + 512, x.shape[1])
+        x0, x1, x2, x3 = x[0, start:stop], x[1, start:stop], x[2, start:stop], x[3, start:stop]
+        x4, x5, x6, x7 = x[4, start:stop], x[5, start:stop], x[6, start:stop], x[7, start:stop]
+        for c in range(8):
+            y0, y1, y2, y3, y4, y5, y6, y7 = (
+                y[0, c], y[1, c], y[2, c], y[3, c], y[4, c], y[5, c], y[6, c], y[7, c]
+            )  # fmt: skip
+            into = sums[c, start:stop]
+            for k in range(into.shape[0]):
+                into[k] += ((y0 * x0[k] + y1 * x1[k]) + (y2 * x2[k] + y3 * x3[k])) + (
+                    (y4 * x4[k] + y5 * x5[k]) + (y6 * x6[k] + y7 * x7[k])
+                )
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)  # type: ignore[misc]
+def _apply_rows(words, rows, start, stop, mean, basis, sums):  # type: ignore[no-untyped-def]
+    """Add ``Xᵀ · (X · basisᵀ)`` into ``sums``, X being ``words[rows[start:stop]] − mean``."""
+    x = np.zeros((8, words.shape[1]))
+    y = np.zeros((8, 8))
+    for i in range(start, stop, 8):
+        for r in range(8):
+            centred = x[r]
+            if i + r < stop:
+                row = rows[i + r]
+                for k in range(words.shape[1]):
+                    centred[k] = kernels.widen(words[row, k]) - mean[k]
+            else:
+                centred[:] = 0.0
+        _project(x, basis, y)
+        _accumulate(x, y, sums)
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[misc]
+def _project_rows(words, start, stop, origin, basis, projections):  # type: ignore[no-untyped-def]
+    """Fill ``projections[i] = (words[i] − origin) · basisᵀ``, ``[V, 8]``."""
+    x = np.zeros((8, words.shape[1]))
+    y = np.zeros((8, 8))
+    for i in range(start, stop, 8):
+        for r in range(min(8, stop - i)):
+            for k in range(words.shape[1]):
+                x[r, k] = kernels.widen(words[i + r, k]) - origin[k]
+        _project(x, basis, y)
+        for r in range(min(8, stop - i)):
+            projections[i + r] = y[r]

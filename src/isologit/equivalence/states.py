@@ -1,0 +1,184 @@
+"""Hidden states: the vectors at which logits are asked for, and whether a norm could output them."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from isologit.checkpoint.head import FinalNorm
+from isologit.errors import DuplicateTokenError, EmptyClusterError, StateError, TokenIdError
+from isologit.equivalence.partition import TokenIds
+from isologit.numerics.arithmetic import Arithmetic
+from isologit.numerics.formats import Float64s, Format
+from isologit.numerics.stored import Matrix, Vector
+
+StateKind = Literal["centroid", "token", "spherical", "file", "mean"]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A hidden state, rounded to the compute format.
+
+    Parameters
+    ----------
+    kind
+        Where it comes from.
+    vector
+        ``[d]`` in the compute format; every figure at the state is exact given these bits.
+    token_ids
+        The tokens whose rows it was made from; empty where it was not.
+    """
+
+    kind: StateKind
+    vector: Vector
+    token_ids: TokenIds
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the stored words, little-endian."""
+        return sha256(np.ascontiguousarray(self.vector.words).tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reachability:
+    """Whether the final norm can output a state, in real arithmetic.
+
+    Parameters
+    ----------
+    reachable
+        None where the norm is not known.
+    norm_ratio
+        ‖(h − β) ⊘ γ‖/√d, the radius of the state before γ and β; a norm outputs radii below 1.
+        None where it is not defined.
+    why
+        One sentence.
+    """
+
+    reachable: bool | None
+    norm_ratio: float | None
+    why: str
+
+
+def token_id_list(token_ids: npt.ArrayLike, n_tokens: int, where: str) -> TokenIds:
+    """Return token ids as a sorted array, after checking them.
+
+    Parameters
+    ----------
+    token_ids
+        Integers.
+    n_tokens
+        V.
+    where
+        Where the ids come from, for the message.
+
+    Raises
+    ------
+    EmptyClusterError, TokenIdError, DuplicateTokenError
+    """
+    ids = np.asarray(token_ids)
+    if ids.size == 0:
+        raise EmptyClusterError(f"{where}: no token ids; expected at least one")
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise TokenIdError(
+            f"{where}: token ids must be a list of integers, got {ids.dtype} of shape {ids.shape}"
+        )
+    outside = ids[(ids < 0) | (ids >= n_tokens)]
+    if len(outside):
+        raise TokenIdError(
+            f"{where}: token id {outside[0]} is outside the vocabulary; expected 0 to "
+            f"{n_tokens - 1} ({len(outside)} of {len(ids)} ids are outside)"
+        )
+    distinct, counts = np.unique(ids, return_counts=True)
+    if len(distinct) < len(ids):
+        repeated = distinct[counts > 1]
+        raise DuplicateTokenError(
+            f"{where}: token id {repeated[0]} is given {counts.max()} times "
+            f"({len(repeated)} ids are repeated); list each id once"
+        )
+    return distinct.astype(np.int32)
+
+
+def centroid_state(matrix: Matrix, token_ids: TokenIds, arithmetic: Arithmetic) -> State:
+    """Return the mean of some rows as a state, rounded to W's format."""
+    vector, _ = arithmetic.mean_row(matrix, token_ids)
+    return State("centroid", vector, token_ids)
+
+
+def mean_state(matrix: Matrix, finite: npt.NDArray[np.bool_], arithmetic: Arithmetic) -> State:
+    """Return the mean of all finite rows (of all rows where none is finite) as a state."""
+    rows = np.flatnonzero(finite) if finite.any() else np.arange(matrix.n_tokens)
+    vector, _ = arithmetic.mean_row(matrix, rows)
+    return State("mean", vector, np.empty(0, dtype=np.int32))
+
+
+def token_state(matrix: Matrix, token_id: int) -> State:
+    """Return one token's own row as a state.
+
+    Raises
+    ------
+    TokenIdError
+        The id is outside the vocabulary.
+    """
+    ids = token_id_list([token_id], matrix.n_tokens, "--token")
+    return State("token", Vector(matrix.words[token_id], matrix.format), ids)
+
+
+def spherical_state(direction: Float64s, distance: float, format_: Format) -> State:
+    """Return a unit direction ``[d]`` times a distance as a state, rounded once to a format.
+
+    Raises
+    ------
+    StateError
+        The distance is not a positive finite number.
+    """
+    if not np.isfinite(distance) or distance <= 0:
+        raise StateError(f"distance {distance} must be a positive number; got it from --pole")
+    vector = Vector.of_values(direction * distance, format_)
+    return State("spherical", vector, np.empty(0, dtype=np.int32))
+
+
+def file_state(values: Float64s, width: int, format_: Format, where: str) -> State:
+    """Return a user's vector as a state, rounded once to the compute format.
+
+    Raises
+    ------
+    StateError
+        It does not have d values.
+    """
+    if values.shape != (width,):
+        raise StateError(
+            f"{where}: a state of {values.shape[-1]} values; this model's hidden state has {width}"
+        )
+    return State("file", Vector.of_values(values, format_), np.empty(0, dtype=np.int32))
+
+
+def reachability(state: State, norm: FinalNorm) -> Reachability:
+    """Say whether a final norm can output a state, in real arithmetic.
+
+    RMSNorm outputs β + γ ⊙ u with ‖u‖ < √d, LayerNorm the same with u of mean zero besides. The
+    rounding of a computed norm is not allowed for: see `norm_ratio` for how near a state is.
+    """
+    if norm.kind not in ("rms", "layer"):
+        return Reachability(None, None, "the final norm is not known, so neither is its range")
+    h = state.vector.values
+    gamma = np.ones_like(h) if norm.gamma is None else norm.gamma
+    shift = h if norm.beta is None else h - norm.beta
+    if not (np.isfinite(shift).all() and np.isfinite(gamma).all()):
+        return Reachability(False, None, "the state or the norm's weight is not finite")
+    killed = gamma == 0
+    if (shift[killed] != 0).any():
+        return Reachability(
+            False, None, "it is not zero in a dimension that the norm's weight kills"
+        )
+    before = np.divide(shift, gamma, out=np.zeros_like(h), where=~killed)
+    ratio = float(np.linalg.norm(before) / np.sqrt(len(h)))
+    if ratio >= 1:
+        return Reachability(False, ratio, f"it is {ratio:.4g} times as long as the norm can output")
+    if norm.kind == "layer" and not killed.any():
+        # A stored state sums to zero only up to its own rounding, at most half an ulp a value.
+        slack = np.abs(h / gamma).sum() * 2.0**-state.vector.format.precision
+        if abs(before.sum()) > slack:
+            return Reachability(False, ratio, "its mean before the norm's weight is not zero")
+    return Reachability(True, ratio, f"{ratio:.4g} of the longest output of the final norm")
