@@ -1,0 +1,114 @@
+"""The main job: the seed's analysis of a checkpoint, in the seed's order, without printing."""
+
+import numpy as np
+
+from isologit import steps
+from isologit.equivalence.axes import principal_axes
+from isologit.equivalence.rows import row_classes
+from isologit.equivalence.states import centroid_state, mean_state
+from isologit.findings import Audit, ClassRows, RowFacts, ValueFacts
+from isologit.request import Members, Pole
+from isologit.steps import Arrays
+from isologit.subject import (
+    DEFAULTS,
+    Progress,
+    Settings,
+    digest_beside,
+    head_facts,
+    open_subject,
+    silent,
+)
+
+
+def audit(
+    spec: str,
+    settings: Settings = DEFAULTS,
+    *,
+    pole: Pole | None = None,
+    members: Members | None = None,
+    progress: Progress = silent,
+) -> tuple[Audit, Arrays]:
+    """Run the whole analysis on a checkpoint.
+
+    The cluster is the given members; or the fullest cosine class at the pole, as the seed line
+    takes it; or what the finder finds. Without one, the state is the mean of all rows.
+
+    Raises
+    ------
+    IsologitError
+        The checkpoint cannot be read, or the members or the pole cannot be used.
+    """
+    subject = open_subject(spec, settings)
+    matrix, arithmetic = subject.head.matrix, settings.arithmetic
+    # Checked before the passes over W, so that a wrong list costs nothing.
+    given = None if members is None else steps.checked_members(members, matrix.n_tokens)
+
+    digest = digest_beside(subject)
+    progress("row classes")
+    rows = row_classes(matrix, subject.head.bias)
+    norms = arithmetic.norms(matrix, matrix.format).values
+    axes = None
+    at_pole = None
+    if pole is not None:
+        progress("principal axes")
+        axes = principal_axes(matrix, max(abs(n) for n in pole.axes))
+        at_pole = steps.cosines_at(subject, steps.pole_vector(matrix, axes, pole))
+
+    cluster = None
+    if members is not None and given is not None:
+        cluster = steps.given_cluster(given, members)
+    elif pole is not None and at_pole is not None:
+        cluster = steps.pole_cluster(at_pole, pole)
+    else:
+        progress("cluster")
+        cluster = steps.found_cluster(matrix, rows)
+
+    progress("logits")
+    state = (
+        mean_state(matrix, np.isfinite(norms), arithmetic)
+        if cluster is None
+        else centroid_state(matrix, cluster.token_ids, arithmetic)
+    )
+    cosines = at_pole if at_pole is not None else steps.cosines_at(subject, state.vector)
+    if cluster is not None and cluster.facts.cosine is None:
+        cluster = steps.with_shared_cosine(cluster, cosines)
+    logits = steps.logits_at(subject, state.vector)
+    class_ids = logits.tokens_with(logits.mode.value)
+
+    refinement = None
+    if cluster is not None:
+        progress("iterated refinement")
+        refinement = steps.refine_cluster(subject, cluster, axes, pole)
+
+    finite = np.flatnonzero(np.isfinite(norms)).astype(np.int32)
+    member_ids = finite if cluster is None else cluster.token_ids
+    findings = Audit(
+        isologit=subject.version,
+        model=subject.model,
+        matrix=subject.matrix_facts(digest.result()),
+        head=head_facts(subject.head),
+        arithmetic=steps.arithmetic_facts(subject, logits),
+        rows=RowFacts.of(rows),
+        cluster=None if cluster is None else cluster.facts,
+        reference=steps.reference(cluster, pole),
+        state=steps.state_facts(subject, state),
+        cosines=ValueFacts.of(cosines),
+        centroid=steps.centroid_facts(subject, state, norms, member_ids),
+        logits=ValueFacts.of(logits),
+        comparison=steps.comparison(cluster, class_ids),
+        class_rows=ClassRows.of(rows.bits, class_ids),
+        refinement=refinement,
+        notes=steps.notes(subject, rows, logits),
+    )
+    return findings, Arrays(
+        subject=subject,
+        rows=rows,
+        norms=norms,
+        cosines=cosines,
+        logits=logits,
+        cluster_ids=None if cluster is None else cluster.token_ids,
+        cluster_cosine=None if cluster is None else cluster.facts.cosine,
+        class_ids=class_ids,
+        state=state,
+        pole=pole,
+    )

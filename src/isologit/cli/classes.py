@@ -1,0 +1,94 @@
+"""``isologit classes``: row classes, and logit classes at one state."""
+
+from pathlib import Path
+
+import click
+
+from isologit.checkpoint.head import Role
+from isologit.cli import options
+
+
+@click.command("classes")
+@options.model_argument
+@click.option("--token", type=int, metavar="ID", help="State: this token's own row.")
+@click.option(
+    "--members",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="State: the centroid of these tokens (the seed's 1.4a file, or ids in .json, .txt).",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="State: a hidden state of your own (.npy, .safetensors).",
+)
+@click.option(
+    "--index",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Which state of a file that holds several, from 0.",
+)
+@options.pole_options
+@options.directory_option
+@options.force_option
+@options.computing_options
+def command(
+    model: str,
+    token: int | None,
+    members: Path | None,
+    state: Path | None,
+    index: int | None,
+    pole: str | None,
+    axes: str,
+    output: Path | None,
+    force: bool,
+    tensor: str | None,
+    role: Role,
+    dtype: str | None,
+    arithmetic: str,
+    threads: int,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Row classes of a checkpoint; with a state, the logit classes there.
+
+    The state is one of --token, --members, --pole and --state. At a pole without DIST it is as
+    long as the mean row of the fullest cosine class there.
+    """
+    from isologit.checkpoint.state_file import read_state
+    from isologit.classes import classes
+    from isologit.cli import terminal
+    from isologit.output.directory import check_target
+    from isologit.output.members import read_members
+    from isologit.output.results import write_results
+    from isologit.output.tables import classes_page
+    from isologit.request import FileState, Members, Pole
+
+    settings = options.settings_of(tensor, role, dtype, arithmetic, threads)
+    place = options.pole_of(pole, axes)
+    given = [x for x in (token, members, state, place) if x is not None]
+    if len(given) > 1:
+        raise click.UsageError("give at most one of --token, --members, --pole and --state")
+    if index is not None and state is None:
+        raise click.UsageError("--index chooses among the states of --state FILE; give that too")
+    if output is not None:
+        check_target(output, force=force)
+    at: Members | Pole | FileState | int | None = token if token is not None else place
+    if members is not None:
+        at = read_members(members)
+    elif state is not None:
+        at = FileState(read_state(state, index), str(state))
+    with terminal.progress(quiet=quiet, verbose=verbose) as progress:
+        findings, arrays = classes(model, settings, at=at, progress=progress)
+        paths = []
+        if output is not None:
+            progress("writing")
+            paths = write_results(output, findings, arrays, force=force)
+    if as_json:
+        terminal.show_json(findings)
+    else:
+        terminal.show(classes_page(findings))
+    if paths and not quiet:
+        terminal.show_written(paths)

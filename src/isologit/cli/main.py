@@ -1,0 +1,98 @@
+"""The entry point: finds the command, runs it, and turns errors into one line and an exit code.
+
+Commands are imported when they are asked for, so that ``--help`` and ``--version`` start at once.
+"""
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from isologit import __version__
+from isologit.errors import IsologitError
+
+# Command → what it does; the module of the same name under isologit.cli holds it.
+COMMANDS = {
+    "demo": "Audit the embedded checkpoint.",
+    "audit": "Analyse a checkpoint: row classes, cluster, logit classes.",
+    "classes": "Row classes; with a state, the logit classes there.",
+    "inspect": "Tensors, the head and why; reads headers alone.",
+    "reproduce": "The seed's published figures beside this model's.",
+}
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+INTERNAL = 70
+
+
+class Commands(click.Group):
+    """A group whose commands are modules, imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of the README."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"isologit.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="isologit")
+def cli() -> None:
+    """Find the tokens that a language model cannot tell apart, exactly, from the checkpoint alone.
+
+    MODEL is a safetensors file or a directory that holds one (with config.json, as models are
+    published). Data goes to stdout, progress and words to stderr.
+    """
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a sign gets an escape, not a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        result: Any = cli.main(args=arguments, prog_name="isologit", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has gone; the interpreter must not complain when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except IsologitError as error:
+        return _report(error, error.exit_code, "")
+    except Exception as error:
+        hint = "; this is a fault in isologit, please report it with ISOLOGIT_DEBUG=1"
+        return _report(error, INTERNAL, hint)
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Exception, code: int, hint: str) -> int:
+    if os.environ.get("ISOLOGIT_DEBUG") == "1":
+        traceback.print_exception(error)
+    message = " ".join(str(error).split())
+    click.echo(f"{type(error).__name__}: {message}{hint}", err=True)
+    return code
+
+
+def main() -> None:
+    """Run and exit."""
+    sys.exit(run())

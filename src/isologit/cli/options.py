@@ -1,0 +1,132 @@
+"""The options that commands share, and how their texts become requests."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from isologit.checkpoint.head import Role
+from isologit.numerics.formats import FORMATS, parse_format
+from isologit.numerics.parallel import set_threads
+from isologit.request import Pole
+from isologit.subject import Settings
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+model_argument = click.argument("model", metavar="MODEL")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no words.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say how long each step took.")
+tensor_option = click.option("--tensor", metavar="NAME", help="Take this tensor as W.")
+role_option = click.option(
+    "--role",
+    type=click.Choice(["output", "input"]),
+    default="output",
+    show_default=True,
+    help="The unembedding matrix, or the input embedding.",
+)
+directory_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write summary.json, the tables and the seed's files there.",
+)
+force_option = click.option(
+    "--force", is_flag=True, help="Replace DIR if isologit wrote it before."
+)
+
+
+def computing_options(function: _F) -> _F:
+    """Add the options that say which numbers are computed, and how."""
+    for option in reversed(
+        [
+            tensor_option,
+            role_option,
+            click.option(
+                "--dtype",
+                type=click.Choice([f.name for f in FORMATS]),
+                help="Format of a logit.  [default: W's own]",
+            ),
+            click.option(
+                "--arithmetic",
+                default="exact",
+                show_default=True,
+                metavar="exact|torch[:DEVICE]",
+                help="The real number rounded once, or what torch does on a device.",
+            ),
+            click.option(
+                "--threads",
+                type=click.IntRange(min=0),
+                default=0,
+                metavar="N",
+                help="Threads.  [default: every core]",
+            ),
+            json_option,
+            quiet_option,
+            verbose_option,
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def pole_options(function: _F) -> _F:
+    """Add ``--pole`` and ``--axes``."""
+    axes = click.option(
+        "--axes",
+        default="2,1,3",
+        show_default=True,
+        metavar="N,M,E",
+        help="Principal axes at north, meridian and equinox; a negative number flips one.",
+    )
+    pole = click.option(
+        "--pole",
+        metavar="LAT,LON[,DIST]",
+        help="A direction in degrees on the sphere of three principal axes.",
+    )
+    return pole(axes(function))
+
+
+def settings_of(
+    tensor: str | None, role: Role, dtype: str | None, arithmetic: str, threads: int
+) -> Settings:
+    """Return the settings that the shared options stand for."""
+    from isologit.numerics.arithmetic import parse_arithmetic
+
+    set_threads(threads)
+    try:
+        chosen = parse_arithmetic(arithmetic)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--arithmetic") from error
+    return Settings(tensor, role, None if dtype is None else parse_format(dtype), chosen)
+
+
+def pole_of(pole: str | None, axes: str) -> Pole | None:
+    """Return the pole that ``--pole`` and ``--axes`` stand for."""
+    numbers = _numbers(axes, "--axes", int, (3,))
+    if 0 in numbers or len({abs(n) for n in numbers}) < 3:
+        raise click.BadParameter(
+            f"{axes!r}: expected three different axes, counted from 1", param_hint="--axes"
+        )
+    if pole is None:
+        return None
+    place = _numbers(pole, "--pole", float, (2, 3))
+    if not -90 <= place[0] <= 90:
+        raise click.BadParameter(f"latitude {place[0]:g} is outside -90 to 90", param_hint="--pole")
+    distance = place[2] if len(place) == 3 else None
+    north, meridian, equinox = numbers
+    return Pole(place[0], place[1], distance, (north, meridian, equinox))
+
+
+def _numbers(text: str, option: str, kind: type[Any], lengths: tuple[int, ...]) -> list[Any]:
+    try:
+        numbers = [kind(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in lengths or any(abs(n) == float("inf") or n != n for n in numbers):
+        wanted = " or ".join(map(str, lengths))
+        raise click.BadParameter(f"{text!r}: expected {wanted} numbers", param_hint=option)
+    return numbers

@@ -1,0 +1,69 @@
+"""``isologit reproduce``: published figures beside this run's."""
+
+from pathlib import Path
+
+import click
+
+from isologit.checkpoint.head import Role
+from isologit.cli import options
+
+
+@click.command("reproduce")
+@options.model_argument
+@click.option(
+    "--members",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take this cosine cluster (1.4a) as given.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Published figures of your own, in the same format.  [default: the seed line's]",
+)
+@click.option("--entry", metavar="NAME", help="Whose figures, where the model's name does not say.")
+@options.computing_options
+def command(
+    model: str,
+    members: Path | None,
+    figures: Path | None,
+    entry: str | None,
+    tensor: str | None,
+    role: Role,
+    dtype: str | None,
+    arithmetic: str,
+    threads: int,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Set each published figure of the seed's line beside this run's: equal, or differs by.
+
+    Figures of stored bits depend on no arithmetic; cosines and logits were computed in bfloat16
+    on another device, and are marked. Without --members the eight sign choices of the principal
+    axes are tried and the fullest cosine mode is kept.
+    """
+    from isologit.cli import terminal
+    from isologit.figures import read_figures
+    from isologit.output.members import read_members
+    from isologit.output.tables import reproduction_page
+    from isologit.reproduce import reproduce
+
+    settings = options.settings_of(tensor, role, dtype, arithmetic, threads)
+    published = read_figures(figures)
+    given = None if members is None else read_members(members)
+    with terminal.progress(quiet=quiet, verbose=verbose) as progress:
+        findings = reproduce(
+            model,
+            published,
+            settings,
+            entry=entry,
+            members=given,
+            source="the seed line's figures" if figures is None else str(figures),
+            progress=progress,
+        )
+    if as_json:
+        terminal.show_json(findings)
+    else:
+        terminal.show(reproduction_page(findings))

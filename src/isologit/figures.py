@@ -1,0 +1,179 @@
+"""Published figures: reading a file of them, choosing a model's, and comparing one with another.
+
+A file maps model names to sections, and a section's name ends in the notebook that printed it, in
+parentheses: ``"rows (1.9a)": {"distinct": 149849, …}``.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from isologit.errors import PublishedFiguresError
+from isologit.findings import PublishedFigure
+
+# What a section says of how it was computed: put in, not compared.
+FIELDS_OF_INPUT = frozenset(
+    {"arithmetic", "north_pc", "meridian_pc", "equinox_pc", "lat_deg", "lon_deg"}
+    | {"centre_lat_deg", "centre_lon_deg", "field_deg"}
+)
+# Digits after the point that the seed line printed, where not eight.
+_DECIMALS = {
+    **dict.fromkeys(("eigenvalues", "centroid_norm", "distance"), 6),
+    **dict.fromkeys(("member_norm_min", "member_norm_max", "member_norm_mean"), 6),
+    "variance_percent": 2,
+}
+# Sections whose figures are of stored bits alone.
+_OF_BITS = frozenset({"matrix", "rows", "tokenizer"})
+_SECTION = re.compile(r"(?P<kind>[^(]*?)(?: (?P<token>[0-9]+))?(?: \((?P<notebook>.*)\))?")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One notebook's figures; `kind` is the section's name without token id and notebook."""
+
+    name: str
+    kind: str
+    token_id: int | None
+    figures: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, name: str, figures: object, where: str) -> "Section":
+        """Read a section's name, and check that it holds figures."""
+        if not isinstance(figures, dict):
+            raise PublishedFiguresError(
+                f"{where}: section {name!r} is not an object of figures; expected "
+                '{"figure": value, …}'
+            )
+        match = _SECTION.fullmatch(name)
+        kind, token = (match["kind"], match["token"]) if match else (name, None)
+        return cls(name, kind.strip(), None if token is None else int(token), figures)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One model's published sections, in the file's order."""
+
+    sections: tuple[Section, ...]
+
+    @property
+    def pole(self) -> tuple[float, float, tuple[int, int, int]] | None:
+        """The latitude and longitude of the cosine class, and its axes' numbers."""
+        for section in self.sections:
+            given = section.figures
+            if section.kind == "cosine class" and {"lat_deg", "lon_deg"} <= given.keys():
+                axes = (
+                    given.get("north_pc", 2),
+                    given.get("meridian_pc", 1),
+                    given.get("equinox_pc", 3),
+                )
+                return given["lat_deg"], given["lon_deg"], axes
+        return None
+
+    @property
+    def needs_axes(self) -> bool:
+        """Whether any figure is of the principal axes or a pole on them."""
+        return self.pole is not None or any(s.kind == "pca" for s in self.sections)
+
+    @classmethod
+    def choose(
+        cls,
+        published: Mapping[str, Any],
+        entry: str | None,
+        name: str,
+        shape: tuple[int, int],
+        where: str,
+    ) -> tuple[str, "Figures"]:
+        """Choose the entry that was named, or that has the checkpoint's name, or its shape.
+
+        Raises
+        ------
+        PublishedFiguresError
+            None fits, or several; the message lists them.
+        """
+        entries = {key: value for key, value in published.items() if isinstance(value, dict)}
+        fitting = [entry] if entry in entries else []
+        if entry is None:
+            fitting = [key for key in entries if key.split("/")[-1] == name] or [
+                key
+                for key, value in entries.items()
+                if value.get("matrix", {}).get("shape") == list(shape)
+            ]
+        if len(fitting) != 1 or fitting[0] is None:
+            wanted = f"no entry {entry!r}" if entry else f"no one entry for {name} {list(shape)}"
+            raise PublishedFiguresError(
+                f"{where}: {wanted}; it holds {', '.join(entries) or 'none'}. Name one with "
+                "--entry, or another file with --figures"
+            )
+        chosen = fitting[0]
+        sections = (Section.of(key, value, where) for key, value in entries[chosen].items())
+        return chosen, cls(tuple(sections))
+
+
+def read_figures(path: Path | None) -> Mapping[str, Any]:
+    """Read a file of published figures, or the one that comes with the package.
+
+    Raises
+    ------
+    PublishedFiguresError
+        The file is not there, or is not JSON of the expected form.
+    """
+    try:
+        if path is None:
+            text = files("isologit").joinpath("published/azimuth.json").read_text("utf-8")
+        else:
+            text = path.read_text("utf-8")
+        published = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise PublishedFiguresError(
+            f"{path} is not a file of published figures: {error}"
+        ) from error
+    if not isinstance(published, dict):
+        raise PublishedFiguresError(f"{path} is not an object of models; got {type(published)}")
+    return published
+
+
+def compared(
+    section: Section, this_run: Mapping[str, Any], why_not: str
+) -> Iterator[PublishedFigure]:
+    """Yield each figure of a section beside this run's."""
+    for figure, published in section.figures.items():
+        if figure in FIELDS_OF_INPUT:
+            continue
+        known = figure in this_run and this_run[figure] is not None
+        own = this_run.get(figure)
+        equal = known and _equal(published, own, _DECIMALS.get(figure, 8))
+        yield PublishedFigure(
+            section=section.name,
+            figure=figure,
+            published=published,
+            this_run=own,
+            verdict=("equal" if equal else "differs") if known else "not compared",
+            difference=_difference(published, own) if known and not equal else None,
+            depends_on_arithmetic=section.kind not in _OF_BITS,
+            note="" if known else why_not,
+        )
+
+
+def _equal(published: Any, own: Any, decimals: int) -> bool:
+    """Say whether two figures print alike at the published digits."""
+    if isinstance(published, list) and isinstance(own, list):
+        return len(published) == len(own) and all(
+            _equal(a, b, decimals) for a, b in zip(published, own, strict=True)
+        )
+    if _is_number(published) and _is_number(own):
+        if isinstance(published, int) and isinstance(own, int):
+            return published == own
+        return f"{published:.{decimals}f}" == f"{own:.{decimals}f}"
+    return bool(published == own and type(published) is type(own))
+
+
+def _difference(published: Any, own: Any) -> float | None:
+    return float(own - published) if _is_number(published) and _is_number(own) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

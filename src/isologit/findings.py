@@ -1,0 +1,426 @@
+"""The records that a run returns and that ``--json`` prints: frozen, versioned, without arrays.
+
+Field names are the keys of ``summary.json``; other programs rely on them. JSON has no NaN and no
+infinities: where a figure is one, the text ``"nan"``, ``"inf"`` or ``"-inf"`` stands in its place.
+"""
+
+import math
+from typing import Any, Literal
+
+import msgspec
+
+from isologit.equivalence.partition import Overlap, Partition, Relation, TokenIds
+from isologit.equivalence.rows import RowClasses
+from isologit.equivalence.values import TokenValues, ValueCount
+
+AUDIT_SCHEMA = "isologit.audit/1"
+CLASSES_SCHEMA = "isologit.classes/1"
+INSPECT_SCHEMA = "isologit.inspect/1"
+REPRODUCE_SCHEMA = "isologit.reproduce/1"
+
+# Enough to see which classes there are; the whole list is in classes.parquet.
+_LARGEST_CLASSES = 20
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of all records; each is frozen and keyword-only."""
+
+
+class Model(Record, frozen=True, kw_only=True):
+    """Which checkpoint this is about."""
+
+    spec: str
+    source: str
+    revision: str | None
+    name: str
+
+
+class MatrixFacts(Record, frozen=True, kw_only=True):
+    """Which tensor the unembedding matrix is, and why."""
+
+    tensor: str
+    role: str
+    tied: bool | None
+    shape: list[int]
+    dtype: str
+    sha256: str
+    why: str
+
+
+class NormFacts(Record, frozen=True, kw_only=True):
+    """The final norm: ``gamma`` and ``beta`` say whether the checkpoint holds them."""
+
+    kind: str
+    source: str
+    convention: str
+    eps: float | None
+    gamma: bool
+    beta: bool
+
+
+class HeadFacts(Record, frozen=True, kw_only=True):
+    """What the head does to a logit after the product, recorded and not applied."""
+
+    family: str | None
+    bias: str | None
+    logit_scale: float | None
+    logit_scale_source: str | None
+    softcap: float | None
+    norm: NormFacts
+
+
+class ArithmeticFacts(Record, frozen=True, kw_only=True):
+    """How the figures were computed; ``refined`` counts logits that took the exact step."""
+
+    name: str
+    logit_dtype: str
+    device: str
+    refined: int
+
+
+class SizedClass(Record, frozen=True, kw_only=True):
+    """A class and its tokens."""
+
+    size: int
+    token_ids: list[int]
+
+
+class RowFacts(Record, frozen=True, kw_only=True):
+    """Row classes: ``classes`` and ``sizes`` count those of two or more, ``distinct`` all."""
+
+    distinct: int
+    distinct_values: int
+    classes: int
+    tokens_in_classes: int
+    redundant: int
+    sizes: list[int]
+    zero: int
+    subnormal: int
+    nonfinite: int
+    largest: list[SizedClass]
+
+    @classmethod
+    def of(cls, rows: RowClasses) -> "RowFacts":
+        """Count the classes of the whole vocabulary."""
+        groups = rows.bits.groups()
+        tokens = sum(len(group) for group in groups)
+        return cls(
+            distinct=rows.bits.n_classes,
+            distinct_values=rows.values.n_classes,
+            classes=len(groups),
+            tokens_in_classes=tokens,
+            redundant=rows.bits.n_tokens - rows.bits.n_classes,
+            sizes=[len(group) for group in groups],
+            zero=rows.zero,
+            subnormal=rows.subnormal,
+            nonfinite=rows.nonfinite,
+            largest=[
+                SizedClass(size=len(group), token_ids=group.tolist())
+                for group in groups[:_LARGEST_CLASSES]
+            ],
+        )
+
+
+class ClusterFacts(Record, frozen=True, kw_only=True):
+    """The cluster: found, of a pole's fullest cosine, or given."""
+
+    method: Literal["found", "pole", "members"]
+    size: int
+    excess: float | None
+    cosine: float | None
+    token_ids: list[int]
+    why: str
+
+
+class Reference(Record, frozen=True, kw_only=True):
+    """What the cosines are against."""
+
+    kind: Literal["pole", "centroid", "mean"]
+    lat_deg: float | None
+    lon_deg: float | None
+    axes: list[int] | None
+
+
+class StateFacts(Record, frozen=True, kw_only=True):
+    """The hidden state; ``norm_ratio`` is ‖(h − β) ⊘ γ‖/√d, below 1 where a norm can output it."""
+
+    kind: str
+    token_ids: list[int]
+    dtype: str
+    norm: float
+    h_dot_h: float
+    sha256: str
+    reachable: bool | None
+    norm_ratio: float | None
+    why: str
+
+
+class Count(Record, frozen=True, kw_only=True):
+    """A value, exactly as a hex float too, and how many tokens hold it."""
+
+    value: float
+    hex: str
+    n_tokens: int
+
+    @classmethod
+    def of(cls, count: ValueCount) -> "Count":
+        """Take the figures of a counted value."""
+        return cls(value=count.value, hex=count.value.hex(), n_tokens=count.n_tokens)
+
+
+class Mode(Record, frozen=True, kw_only=True):
+    """The most common value and its class."""
+
+    value: float
+    hex: str
+    n_tokens: int
+    token_ids: list[int]
+
+
+class ValueFacts(Record, frozen=True, kw_only=True):
+    """The figures of one rounded number a token."""
+
+    dtype: str
+    min: float
+    max: float
+    mean: float
+    median: float
+    hex: dict[str, str]
+    distinct: int
+    share_of_vocabulary: float
+    nan: int
+    mode: Mode
+    max_class: Count
+    top: list[Count]
+    multiplicity: dict[str, int]
+
+    @classmethod
+    def of(cls, values: TokenValues) -> "ValueFacts":
+        """Take every figure that the seed prints, and its multiplicities."""
+        mode = values.mode
+        figures = {
+            "min": values.min,
+            "max": values.max.value,
+            "mean": values.mean,
+            "median": values.median,
+        }
+        return cls(
+            dtype=values.format.name,
+            **figures,
+            hex={name: figure.hex() for name, figure in figures.items()},
+            distinct=values.n_distinct,
+            share_of_vocabulary=values.n_distinct / values.n_tokens,
+            nan=values.n_nan,
+            mode=Mode(
+                value=mode.value,
+                hex=mode.value.hex(),
+                n_tokens=mode.n_tokens,
+                token_ids=values.tokens_with(mode.value).tolist(),
+            ),
+            max_class=Count.of(values.max),
+            top=[Count.of(count) for count in values.top(10)],
+            multiplicity=values.multiplicity(),
+        )
+
+
+class MinMaxMean(Record, frozen=True, kw_only=True):
+    """Three figures of the members' norms."""
+
+    min: float
+    max: float
+    mean: float
+
+
+class CentroidFacts(Record, frozen=True, kw_only=True):
+    """The centroid and its members' norms, in the matrix's format."""
+
+    norm: float
+    member_norm: MinMaxMean
+
+
+class Comparison(Record, frozen=True, kw_only=True):
+    """How the cluster, a, and the logit class, b, overlap."""
+
+    a: int
+    b: int
+    both: int
+    only_a: int
+    only_b: int
+    relation: Relation
+    share_of_a: float
+    share_of_b: float
+
+    @classmethod
+    def of(cls, overlap: Overlap) -> "Comparison":
+        """Take the figures of an overlap."""
+        return cls(
+            a=overlap.a,
+            b=overlap.b,
+            both=overlap.both,
+            only_a=overlap.only_a,
+            only_b=overlap.only_b,
+            relation=overlap.relation,
+            share_of_a=overlap.share_of_a,
+            share_of_b=overlap.share_of_b,
+        )
+
+
+class ClassRows(Record, frozen=True, kw_only=True):
+    """How many distinct rows a class of tokens has."""
+
+    n_tokens: int
+    distinct: int
+    redundant: int
+    mean_multiplicity: float
+
+    @classmethod
+    def of(cls, rows: Partition, token_ids: TokenIds) -> "ClassRows":
+        """Count the row classes that a set of tokens meets."""
+        distinct = len(set(rows.labels[token_ids].tolist()))
+        return cls(
+            n_tokens=len(token_ids),
+            distinct=distinct,
+            redundant=len(token_ids) - distinct,
+            mean_multiplicity=len(token_ids) / distinct if distinct else 0.0,
+        )
+
+
+class RefinementStep(Record, frozen=True, kw_only=True):
+    """One step of the iterated refinement."""
+
+    n_members: int
+    n_class: int
+    shift: float
+
+
+class RefinementFacts(Record, frozen=True, kw_only=True):
+    """The iterated refinement of the cluster (the seed line's 1.6a)."""
+
+    start: str
+    steps: list[RefinementStep]
+    converged: bool
+    size: int
+    why: str
+
+
+class Audit(Record, frozen=True, kw_only=True):
+    """The main job's findings: ``summary.json``."""
+
+    schema: str = AUDIT_SCHEMA
+    isologit: str
+    model: Model
+    matrix: MatrixFacts
+    head: HeadFacts
+    arithmetic: ArithmeticFacts
+    rows: RowFacts
+    cluster: ClusterFacts | None
+    reference: Reference
+    state: StateFacts
+    cosines: ValueFacts
+    centroid: CentroidFacts
+    logits: ValueFacts
+    comparison: Comparison | None
+    class_rows: ClassRows
+    refinement: RefinementFacts | None
+    tokens: None = None
+    notes: list[str]
+
+
+class Classes(Record, frozen=True, kw_only=True):
+    """Row classes, and logit classes at one state where one was given."""
+
+    schema: str = CLASSES_SCHEMA
+    isologit: str
+    model: Model
+    matrix: MatrixFacts
+    head: HeadFacts
+    arithmetic: ArithmeticFacts
+    rows: RowFacts
+    cluster: ClusterFacts | None
+    reference: Reference | None
+    state: StateFacts | None
+    centroid: CentroidFacts | None
+    logits: ValueFacts | None
+    class_rows: ClassRows | None
+    comparison: Comparison | None
+    notes: list[str]
+
+
+class MatrixShape(Record, frozen=True, kw_only=True):
+    """Which tensor the unembedding matrix is, and why, before any of it is read."""
+
+    tensor: str
+    role: str
+    tied: bool | None
+    shape: list[int]
+    dtype: str
+    bytes: int
+    why: str
+
+
+class TensorFacts(Record, frozen=True, kw_only=True):
+    """One tensor of a checkpoint."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    bytes: int
+
+
+class Inspection(Record, frozen=True, kw_only=True):
+    """A checkpoint's tensors, and its head."""
+
+    schema: str = INSPECT_SCHEMA
+    isologit: str
+    model: Model
+    matrix: MatrixShape
+    head: HeadFacts
+    bytes: int
+    tensors: list[TensorFacts]
+    notes: list[str]
+
+
+class PublishedFigure(Record, frozen=True, kw_only=True):
+    """One published figure beside this run's."""
+
+    section: str
+    figure: str
+    published: Any
+    this_run: Any
+    verdict: Literal["equal", "differs", "not compared"]
+    difference: float | None
+    depends_on_arithmetic: bool
+    note: str
+
+
+class Reproduction(Record, frozen=True, kw_only=True):
+    """Every published figure beside this run's."""
+
+    schema: str = REPRODUCE_SCHEMA
+    isologit: str
+    model: Model
+    matrix: MatrixFacts
+    arithmetic: ArithmeticFacts
+    published: str
+    axes: list[int] | None
+    equal: int
+    differs: int
+    not_compared: int
+    figures: list[PublishedFigure]
+    notes: list[str]
+
+
+def to_json(record: Record) -> str:
+    """Return a record as indented JSON; non-finite figures become words."""
+    plain = _without_bare_nan(msgspec.to_builtins(record))
+    return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
+
+
+def _without_bare_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if isinstance(value, dict):
+        return {key: _without_bare_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_bare_nan(item) for item in value]
+    return value

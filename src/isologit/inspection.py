@@ -1,0 +1,39 @@
+"""The smallest job: a checkpoint's tensors, the head and why, from headers alone."""
+
+from isologit.findings import Inspection, MatrixShape, TensorFacts
+from isologit.subject import DEFAULTS, Settings, head_facts, open_subject
+
+
+def inspect(spec: str, settings: Settings = DEFAULTS) -> Inspection:
+    """List a checkpoint's tensors and say which is the unembedding matrix, and why.
+
+    Reads headers, the config, and the vectors of the head (bias, final norm); never W.
+
+    Raises
+    ------
+    IsologitError
+        The checkpoint cannot be read, or its head is not clear.
+    """
+    subject = open_subject(spec, settings)
+    head = subject.head
+    tensors = subject.checkpoint.tensors.values()
+    return Inspection(
+        isologit=subject.version,
+        model=subject.model,
+        matrix=MatrixShape(
+            tensor=head.tensor,
+            role=head.role,
+            tied=head.tied,
+            shape=[head.matrix.n_tokens, head.matrix.width],
+            dtype=head.matrix.format.name,
+            bytes=head.matrix.words.nbytes,
+            why=head.why,
+        ),
+        head=head_facts(head),
+        bytes=sum(info.length for info in tensors),
+        tensors=[
+            TensorFacts(name=info.name, dtype=info.dtype, shape=list(info.shape), bytes=info.length)
+            for info in tensors
+        ],
+        notes=list(head.warnings),
+    )

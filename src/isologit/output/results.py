@@ -1,0 +1,40 @@
+"""Which files a job's output directory holds."""
+
+from pathlib import Path
+
+from isologit.findings import Audit, Classes, to_json
+from isologit.output import parquet, seed_format
+from isologit.output.directory import Writer, write_directory
+from isologit.steps import Arrays
+
+
+def write_results(
+    target: Path, findings: Audit | Classes, arrays: Arrays, *, force: bool = False
+) -> list[Path]:
+    """Write a job's directory, atomically; returns the files.
+
+    Raises
+    ------
+    OutputExistsError, OutputWriteError
+        See `write_directory`.
+    """
+    metadata = seed_format.metadata_of(findings)
+    files: dict[str, Writer] = {
+        "summary.json": lambda path: _write_text(path, to_json(findings)),
+        "tokens.parquet": lambda path: parquet.write_tokens(path, arrays),
+        "classes.parquet": lambda path: parquet.write_classes(path, arrays),
+    }
+    # No cluster, no file: an empty one would read as a cluster of nothing.
+    if arrays.cluster_ids is not None:
+        files["cluster_members.safetensors"] = lambda path: seed_format.write_cluster_members(
+            path, arrays, metadata
+        )
+    if arrays.logits is not None:
+        files["cluster_logits.safetensors"] = lambda path: seed_format.write_cluster_logits(
+            path, arrays, metadata
+        )
+    return write_directory(target, files, force=force)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="utf-8")

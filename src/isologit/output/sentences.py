@@ -1,0 +1,251 @@
+"""Each sentence that a summary says, as a function of the figures alone.
+
+The seed's own sentences are kept in its order and meaning: share of the vocabulary, perfect match,
+larger, partial overlap, duplicates or pure rounding, the device.
+"""
+
+from isologit.findings import (
+    ArithmeticFacts,
+    Audit,
+    Classes,
+    ClassRows,
+    Comparison,
+    HeadFacts,
+    MatrixFacts,
+    MatrixShape,
+    RefinementFacts,
+    RowFacts,
+    StateFacts,
+    ValueFacts,
+)
+
+FORMAT_NAMES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
+
+
+def plural(n: int, singular: str, many: str | None = None) -> str:
+    """Return a count with its noun, thousands separated."""
+    return f"{n:,} {singular if n == 1 else many or singular + 's'}"
+
+
+def number(value: float) -> str:
+    """Return a figure with eight decimals, as the seed prints it, or more where it is small."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return str(value)
+    if value and abs(value) < 1e-4:
+        return f"{value:.8e}"
+    return f"{value:.8f}"
+
+
+def ids(token_ids: list[int], shown: int) -> str:
+    """Return the first ids of a list, in brackets."""
+    rest = ", …" if len(token_ids) > shown else ""
+    return "[" + ", ".join(map(str, token_ids[:shown])) + rest + "]"
+
+
+def verdict(findings: Audit | Classes) -> str:
+    """Return the first line: what was found, in one sentence."""
+    rows = findings.rows
+    tokens = findings.matrix.shape[0]
+    if rows.classes:
+        text = (
+            f"{plural(rows.tokens_in_classes, 'token')} of {tokens:,} share their row with another "
+            f"token, bit for bit: {plural(rows.classes, 'row class', 'row classes')}, the largest "
+            f"of {plural(rows.sizes[0], 'token')}"
+        )
+    else:
+        text = f"No two of {plural(tokens, 'token')} share a row: every row is distinct"
+    if findings.cluster is not None and findings.cluster.method == "found":
+        text += f"; a cluster of {plural(findings.cluster.size, 'token')} stands out"
+    elif isinstance(findings, Audit) and findings.cluster is None:
+        text += "; no cluster stands out"
+    return text + "."
+
+
+def matrix(facts: MatrixFacts | MatrixShape, model_name: str) -> list[str]:
+    """Return which matrix was read, and its shape."""
+    n_tokens, width = facts.shape
+    tied = {True: "tied", False: "untied", None: "tied or not is unknown"}[facts.tied]
+    return [
+        f"Loaded {facts.tensor} from {model_name} ({facts.role}, {tied})",
+        f"  why: {facts.why}",
+        f"  Shape: [{n_tokens}, {width}]   Dtype: {FORMAT_NAMES[facts.dtype]}",
+        f"Token space: {plural(n_tokens, 'token')} in {plural(width, 'dimension')}",
+    ]
+
+
+def device(facts: ArithmeticFacts) -> str:
+    """Return which arithmetic and device computed the figures."""
+    logit = FORMAT_NAMES[facts.logit_dtype]
+    if facts.name == "exact":
+        refined = (
+            "the bound certified every logit"
+            if facts.refined == 0
+            else f"{plural(facts.refined, 'logit')} took the exact step"
+        )
+        return (
+            f"Using device: {facts.device} (exact arithmetic, logits rounded once to {logit}; "
+            f"{refined})"
+        )
+    return f"Using device: {facts.device} ({facts.name}, as observed there, logits in {logit})"
+
+
+def rows(facts: RowFacts, n_tokens: int) -> list[str]:
+    """Return the row census."""
+    lines = [
+        f"{plural(facts.distinct, 'distinct row')} of {n_tokens:,}; "
+        f"{plural(facts.redundant, 'row')} repeat another"
+    ]
+    if facts.distinct_values != facts.distinct:
+        lines.append(
+            f"{plural(facts.distinct_values, 'distinct row')} by value, where −0 equals +0"
+        )
+    kinds = [
+        (facts.zero, "zero"),
+        (facts.subnormal, "subnormal"),
+        (facts.nonfinite, "non-finite"),
+    ]
+    special = [plural(n, f"{kind} row") for n, kind in kinds if n]
+    if special:
+        lines.append("Of these: " + ", ".join(special))
+    return lines
+
+
+def share(n_tokens: int, vocabulary: int) -> str:
+    """Return a share of the vocabulary, as the seed prints it."""
+    return f"{n_tokens / vocabulary * 100:.2f}% of vocabulary"
+
+
+def comparison(facts: Comparison) -> list[str]:
+    """Return how the cluster and the logit class overlap: the seed's branches."""
+    if facts.relation == "identical":
+        lines = ["✓ Perfect match: the cluster and the logit class are identical"]
+    elif facts.relation == "contained":
+        lines = [
+            f"✓ Logit class is LARGER: it includes {plural(facts.only_b, 'additional token')}",
+            f"  Logit-only tokens: {facts.only_b:,}",
+        ]
+    elif facts.relation == "contains":
+        lines = [
+            f"✓ The cluster is LARGER: it includes {plural(facts.only_a, 'additional token')}",
+            f"  Cluster-only tokens: {facts.only_a:,}",
+        ]
+    elif facts.relation == "partial":
+        lines = [
+            "✓ Partial overlap",
+            f"  Cluster-only: {plural(facts.only_a, 'token')}",
+            f"  Logit-only: {plural(facts.only_b, 'token')}",
+            f"  Both: {plural(facts.both, 'token')}",
+        ]
+    else:
+        lines = ["✗ Disjoint: the cluster and the logit class share no token"]
+    return [
+        *lines,
+        "Overlap percentage:",
+        f"  Of the cluster in the logit class: {facts.share_of_a * 100:.1f}%",
+        f"  Of the logit class in the cluster: {facts.share_of_b * 100:.1f}%",
+    ]
+
+
+def duplicates(facts: ClassRows, logit_dtype: str) -> list[str]:
+    """Return whether the class is made of duplicate rows or of rounding."""
+    lines = [
+        f"Tokens in logit equivalence class: {facts.n_tokens:,}",
+        f"Unique embeddings: {facts.distinct:,}",
+    ]
+    if facts.n_tokens == 1:
+        return [*lines, "✓ A single token: nothing shares its logit"]
+    if facts.redundant:
+        verb = "shares an embedding" if facts.redundant == 1 else "share embeddings"
+        return [
+            *lines,
+            f"✓ Found duplicates: {plural(facts.redundant, 'token')} {verb} with others",
+            f"  Average degeneracy: {facts.mean_multiplicity:.1f} tokens per unique embedding",
+        ]
+    return [
+        *lines,
+        "✓ No embedding duplicates: all tokens have distinct embeddings",
+        "  These tokens are indistinguishable by DOT PRODUCT but not by EMBEDDING",
+        f"  This is pure {FORMAT_NAMES[logit_dtype]} quantization!",
+    ]
+
+
+def state(facts: StateFacts) -> list[str]:
+    """Return what the state is, and whether a final norm could output it."""
+    of = f" of {plural(len(facts.token_ids), 'token')}" if facts.token_ids else ""
+    kinds = {
+        "centroid": f"centroid{of}",
+        "token": f"row of token {facts.token_ids[0]}" if facts.token_ids else "a token's row",
+        "spherical": "a point on the sphere of principal axes",
+        "file": "read from a file",
+        "mean": "mean of all rows (no cluster stands out)",
+    }
+    reach = {
+        True: f"reachable: {facts.why}",
+        False: f"not reachable: {facts.why}",
+        None: f"reachable or not is unknown: {facts.why}",
+    }[facts.reachable]
+    return [
+        f"Hidden state: {kinds[facts.kind]}",
+        f"  Norm: {facts.norm:.6f}   Dtype: {FORMAT_NAMES[facts.dtype]}",
+        f"  {reach[0].upper()}{reach[1:]}",
+    ]
+
+
+def distribution(facts: ValueFacts, what: str) -> list[str]:
+    """Return range, mean and median, as the seed prints them."""
+    lines = [
+        f"{what} distribution ({FORMAT_NAMES[facts.dtype]}):",
+        f"  Range: [{number(facts.min)}, {number(facts.max)}]",
+        f"  Mean: {number(facts.mean)}",
+        f"  Median: {number(facts.median)}",
+    ]
+    if facts.nan:
+        lines.append(f"  {plural(facts.nan, 'token')} without a number (NaN), not counted here")
+    return lines
+
+
+def mode(facts: ValueFacts, what: str, vocabulary: int) -> list[str]:
+    """Return the fullest class of equal values, and the maximum's for comparison."""
+    return [
+        f"✓ Found {plural(facts.mode.n_tokens, 'token')} with {what} = {number(facts.mode.value)}",
+        f"  ({share(facts.mode.n_tokens, vocabulary)})",
+        f"  Token IDs (first 20): {ids(facts.mode.token_ids, 20)}",
+        "For comparison:",
+        f"  Maximum {what}: {number(facts.max)} ({plural(facts.max_class.n_tokens, 'token')})",
+    ]
+
+
+def refinement(facts: RefinementFacts) -> list[str]:
+    """Return what the iterated refinement did, step by step."""
+    lines = [f"Start: {facts.start}"]
+    lines += [
+        f"  Iteration {n}: cluster {step.n_members:,}, indistinguishable {step.n_class:,}, "
+        f"centroid shift {number(step.shift)}"
+        for n, step in enumerate(facts.steps)
+    ]
+    sign = "✓ Converged" if facts.converged else "⚠ Did not converge"
+    steps = plural(len(facts.steps), "iteration")
+    why = "" if facts.converged or not facts.why else f": {facts.why}"
+    return [*lines, f"{sign} after {steps}{why}; {plural(facts.size, 'token')} remain"]
+
+
+def head(facts: HeadFacts) -> list[str]:
+    """Return what the head does besides the product, and what the final norm is."""
+    norm = facts.norm
+    names = {"rms": "RMSNorm", "layer": "LayerNorm", "none": "none", "unknown": "unknown"}
+    lines = [f"Family: {facts.family or 'unknown'}"]
+    if facts.bias:
+        lines.append(f"Bias: {facts.bias}")
+    if facts.logit_scale is not None:
+        lines.append(f"Logit scale: × {facts.logit_scale:g} ({facts.logit_scale_source})")
+    if facts.softcap is not None:
+        lines.append(f"Softcap: {facts.softcap:g}")
+    parts = [names[norm.kind]]
+    if norm.gamma:
+        parts.append(f"γ = {norm.convention}")
+    if norm.beta:
+        parts.append("with β")
+    if norm.eps is not None:
+        parts.append(f"ε = {norm.eps:g}")
+    lines.append(f"Final norm: {', '.join(parts)} ({norm.source})")
+    return lines

@@ -1,0 +1,273 @@
+"""The terminal page: the findings in the seed's order, as rich renderables."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from isologit.findings import (
+    Audit,
+    CentroidFacts,
+    Classes,
+    ClusterFacts,
+    Inspection,
+    Reproduction,
+    RowFacts,
+    ValueFacts,
+)
+from isologit.output import sentences
+
+_CLASSES_SHOWN = 20
+
+
+def audit_page(findings: Audit) -> RenderableType:
+    """Return the whole summary of an audit."""
+    vocabulary = findings.matrix.shape[0]
+    parts: list[RenderableType] = [
+        *_opening(findings),
+        *_rows(findings.rows, vocabulary),
+        *_cluster(findings.cluster),
+        *_cosines(findings, vocabulary),
+        *_state(findings),
+        *_logits(findings.logits, vocabulary),
+    ]
+    if findings.comparison is not None:
+        parts += _section("Comparison with the cluster", sentences.comparison(findings.comparison))
+    parts += _section(
+        "Embedding-level duplicates",
+        sentences.duplicates(findings.class_rows, findings.logits.dtype),
+    )
+    parts += _distinct(findings.logits, vocabulary, "dot product")
+    if findings.refinement is not None:
+        parts += _section("Iterated refinement", sentences.refinement(findings.refinement))
+    return Group(*parts, *_notes(findings.notes))
+
+
+def classes_page(findings: Classes) -> RenderableType:
+    """Return the summary of row classes, and of logit classes at a state."""
+    vocabulary = findings.matrix.shape[0]
+    parts: list[RenderableType] = [*_opening(findings), *_rows(findings.rows, vocabulary)]
+    if findings.logits is not None and findings.class_rows is not None:
+        parts += [
+            *_cluster(findings.cluster),
+            *_state(findings),
+            *_logits(findings.logits, vocabulary),
+        ]
+        if findings.comparison is not None:
+            parts += _section(
+                "Comparison with the cluster", sentences.comparison(findings.comparison)
+            )
+        parts += _section(
+            "Embedding-level duplicates",
+            sentences.duplicates(findings.class_rows, findings.logits.dtype),
+        )
+        parts += _distinct(findings.logits, vocabulary, "dot product")
+    return Group(*parts, *_notes(findings.notes))
+
+
+def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableType:
+    """Return the head and why, and the tensors (matrices alone, unless asked for all)."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("tensor", overflow="fold")
+    table.add_column("dtype")
+    table.add_column("shape")
+    table.add_column("bytes", justify="right")
+    vocabulary = findings.matrix.shape[0]
+    shown = [
+        info
+        for info in findings.tensors
+        if every_tensor or (len(info.shape) == 2 and vocabulary in info.shape)
+    ]
+    for info in shown:
+        mark = " ← W" if info.name == findings.matrix.tensor else ""
+        table.add_row(Text(info.name + mark), info.dtype, str(info.shape), f"{info.bytes:,}")
+    hidden = len(findings.tensors) - len(shown)
+    more = [f"… and {sentences.plural(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
+    return Group(
+        *_lines(sentences.matrix(findings.matrix, findings.model.name)),
+        *_lines(sentences.head(findings.head)),
+        Text(f"W is {findings.matrix.bytes:,} of {findings.bytes:,} bytes"),
+        "",
+        table,
+        *_lines(more),
+        *_notes(findings.notes),
+    )
+
+
+def reproduction_page(findings: Reproduction) -> RenderableType:
+    """Return each published figure beside this run's."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("figure", "published", "this run", "verdict", "arithmetic"):
+        table.add_column(column, overflow="fold")
+    section = ""
+    for figure in findings.figures:
+        if figure.section != section:
+            section = figure.section
+            table.add_row(Text(section, style="bold"))
+        style = {"equal": "green", "differs": "yellow", "not compared": "dim"}[figure.verdict]
+        verdict: str = figure.verdict
+        if figure.difference is not None:
+            verdict += f" by {figure.difference:+.8g}"
+        elif figure.note:
+            verdict += f": {figure.note}"
+        table.add_row(
+            "  " + figure.figure,
+            _shown(figure.published),
+            _shown(figure.this_run),
+            Text(verdict, style=style),
+            "depends on it" if figure.depends_on_arithmetic else "",
+        )
+    summary = (
+        f"{findings.equal} equal, {findings.differs} differ, {findings.not_compared} not compared"
+    )
+    return Group(
+        *_lines(sentences.matrix(findings.matrix, findings.model.name)),
+        sentences.device(findings.arithmetic),
+        f"Beside: {findings.published}",
+        "",
+        table,
+        "",
+        Text(summary, style="bold"),
+        *_notes(findings.notes),
+    )
+
+
+def written(console: Console, paths: Iterable[Path]) -> None:
+    """Print the list of what was written."""
+    console.print(Text("\nSaved:", style="bold"))
+    for path in paths:
+        console.print(f"  ✓ {path}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _opening(findings: Audit | Classes) -> list[RenderableType]:
+    return [
+        Text(sentences.verdict(findings), style="bold"),
+        "",
+        *_lines(sentences.matrix(findings.matrix, findings.model.name)),
+        *_lines(sentences.head(findings.head)),
+        Text(sentences.device(findings.arithmetic)),
+    ]
+
+
+def _rows(rows: RowFacts, vocabulary: int) -> list[RenderableType]:
+    parts = _section("Row classes", sentences.rows(rows, vocabulary))
+    if rows.classes:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("class", justify="right")
+        table.add_column("tokens", justify="right")
+        table.add_column("token IDs (first 8)")
+        for n, group in enumerate(rows.largest[:_CLASSES_SHOWN], start=1):
+            table.add_row(str(n), f"{group.size:,}", sentences.ids(group.token_ids, 8))
+        parts.append(table)
+        hidden = rows.classes - min(len(rows.largest), _CLASSES_SHOWN)
+        if hidden > 0:
+            more = sentences.plural(hidden, "more class", "more classes")
+            parts.append(Text(f"… and {more}, the smallest of {rows.sizes[-1]}"))
+    return parts
+
+
+def _cluster(cluster: ClusterFacts | None) -> list[RenderableType]:
+    if cluster is None:
+        return _section(
+            "Cluster", ["None: no group of rows stands out from the rest of the vocabulary"]
+        )
+    lines = [f"Cluster size: {sentences.plural(cluster.size, 'token')} ({cluster.why})"]
+    if cluster.cosine is not None:
+        lines.append(f"Shared cosine: {sentences.number(cluster.cosine)}")
+    lines.append(f"Token IDs (first 10): {sentences.ids(cluster.token_ids, 10)}")
+    return _section("Cluster", lines)
+
+
+def _cosines(findings: Audit, vocabulary: int) -> list[RenderableType]:
+    kind = findings.reference
+    against = {
+        "centroid": "the cluster's centroid",
+        "mean": "the mean of all rows",
+        "pole": f"{kind.lat_deg}°, {kind.lon_deg}° (axes {kind.axes})",
+    }[kind.kind]
+    return [
+        *_section(f"Cosines with {against}", sentences.distribution(findings.cosines, "Cosine")),
+        *_lines(sentences.mode(findings.cosines, "cosine", vocabulary)),
+        *_top(findings.cosines, vocabulary, "cosine"),
+    ]
+
+
+def _state(findings: Audit | Classes) -> list[RenderableType]:
+    if findings.state is None:
+        return []
+    lines = sentences.state(findings.state)
+    parts = _section("Hidden state", lines)
+    if findings.centroid is not None:
+        parts += _lines(_centroid(findings.centroid))
+    return parts
+
+
+def _centroid(centroid: CentroidFacts) -> Sequence[str]:
+    own = centroid.member_norm
+    return [
+        "Member norms:",
+        f"  Min: {own.min:.6f}   Max: {own.max:.6f}   Mean: {own.mean:.6f}",
+    ]
+
+
+def _logits(logits: ValueFacts, vocabulary: int) -> list[RenderableType]:
+    return [
+        *_section("Dot products", sentences.distribution(logits, "Dot product")),
+        *_section("Logit equivalence class", sentences.mode(logits, "dot product", vocabulary)),
+    ]
+
+
+def _distinct(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]:
+    held = values.multiplicity
+    return [
+        *_section(f"Unique {what} values", []),
+        *_top(values, vocabulary, what),
+        Text(
+            "Values held by 1, 2, 3, 4+, 100+, 1000+ tokens: "
+            + ", ".join(f"{held[name]:,}" for name in ("1", "2", "3", "4+", "100+", "1000+"))
+        ),
+    ]
+
+
+def _top(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column(what, justify="right")
+    table.add_column("tokens", justify="right")
+    table.add_column("")
+    for n, count in enumerate(values.top, start=1):
+        mode = "← MODE" if n == 1 else ""
+        table.add_row(f"{n}.", sentences.number(count.value), f"{count.n_tokens:,}", mode)
+    return [
+        Text(
+            f"Total unique {what} values: {values.distinct:,} "
+            f"({sentences.share(values.distinct, vocabulary)}); the most common:"
+        ),
+        table,
+    ]
+
+
+def _notes(notes: list[str]) -> list[RenderableType]:
+    return _section("Notes", [f"• {note}" for note in notes]) if notes else []
+
+
+def _section(title: str, lines: Sequence[str]) -> list[RenderableType]:
+    return ["", Text(title, style="bold cyan"), *_lines(lines)]
+
+
+def _lines(lines: Sequence[str]) -> list[RenderableType]:
+    # Text, not str: names from a checkpoint may hold what rich would read as markup.
+    return [Text(line) for line in lines]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list):
+        text = ", ".join(_shown(item) for item in value[:6])
+        return text + (", …" if len(value) > 6 else "")
+    return "" if value is None else str(value)

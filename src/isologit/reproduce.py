@@ -1,0 +1,327 @@
+"""The seed's published figures beside this run's, each with its verdict.
+
+A figure is *equal* when it prints as the published one does, at the digits that were published.
+Published figures are compared, never aimed at: cosines and logits were computed in bfloat16 on a
+device of Apple's, and a correctly rounded computation may differ from them by a few tokens.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from isologit import steps
+from isologit.equivalence.axes import PrincipalAxes, principal_axes
+from isologit.equivalence.partition import Overlap, TokenIds
+from isologit.equivalence.refinement import refine
+from isologit.equivalence.rows import RowClasses, row_classes
+from isologit.equivalence.values import TokenValues
+from isologit.figures import Figures, Section, compared
+from isologit.findings import PublishedFigure, Reproduction
+from isologit.numerics.stored import Vector
+from isologit.request import Members, Pole
+from isologit.subject import (
+    DEFAULTS,
+    Progress,
+    Settings,
+    Subject,
+    digest_beside,
+    open_subject,
+    silent,
+)
+
+
+def reproduce(
+    spec: str,
+    published: Mapping[str, Any],
+    settings: Settings = DEFAULTS,
+    *,
+    entry: str | None = None,
+    members: Members | None = None,
+    source: str = "the seed line's figures",
+    progress: Progress = silent,
+) -> Reproduction:
+    """Set each published figure beside this run's.
+
+    Parameters
+    ----------
+    spec
+        The checkpoint.
+    published
+        Entries by model name, as in the file that comes with the package.
+    settings
+        How to compute.
+    entry
+        Which model's figures; by default the entry of the checkpoint's name, or of its shape.
+    members
+        The cosine cluster (1.4a), if it is to be taken as given. Without it the pole's fullest
+        cosine class is taken, under whichever of the eight sign choices of the axes makes it
+        fullest: signs of principal axes are a convention that the figures do not record.
+    source
+        Where the figures come from, for the record.
+    progress
+        Called with the name of each step.
+
+    Raises
+    ------
+    PublishedFiguresError
+        No entry fits, or the figures are not of the expected form.
+    """
+    subject = open_subject(spec, settings)
+    matrix = subject.head.matrix
+    given = None if members is None else steps.checked_members(members, matrix.n_tokens)
+    name, figures = Figures.choose(
+        published, entry, subject.checkpoint.name, (matrix.n_tokens, matrix.width), source
+    )
+    digest = digest_beside(subject)
+    run = _Run(subject, figures, given, progress)
+    rows = list(run.figures())
+    verdicts = [figure.verdict for figure in rows]
+    return Reproduction(
+        isologit=subject.version,
+        model=subject.model,
+        matrix=subject.matrix_facts(digest.result()),
+        arithmetic=steps.arithmetic_facts(subject, run.last_logits),
+        published=f"{name}, {source}",
+        axes=None if run.pole is None else list(run.pole.axes),
+        equal=verdicts.count("equal"),
+        differs=verdicts.count("differs"),
+        not_compared=verdicts.count("not compared"),
+        figures=rows,
+        notes=run.notes,
+    )
+
+
+@dataclass(eq=False)
+class _Run:
+    """One run over the sections; what a later section needs of an earlier one is kept here."""
+
+    subject: Subject
+    published: Figures
+    given: TokenIds | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.notes: list[str] = []
+        self.pole: Pole | None = None
+        self.last_logits: TokenValues | None = None
+        self._matrix = self.subject.head.matrix
+        self._arithmetic = self.subject.settings.arithmetic
+        self.progress("row classes")
+        self._rows: RowClasses = row_classes(self._matrix, self.subject.head.bias)
+        self._axes: PrincipalAxes | None = None
+        self._cosines: TokenValues | None = None
+        self._cluster: TokenIds | None = self.given
+        if self.published.needs_axes:
+            self.progress("principal axes")
+            self._axes = principal_axes(self._matrix, 3)
+            self._point()
+
+    def figures(self) -> Iterator[PublishedFigure]:
+        """Yield every published figure with this run's."""
+        makers = {
+            "matrix": self._matrix_section,
+            "rows": self._rows_section,
+            "pca": self._pca_section,
+            "cosine class": self._cosine_section,
+            "pairwise cosines of that class": self._pairwise_section,
+            "logit class at a spherical state": self._spherical_section,
+            "multiplicity of the 1.5a logits": self._multiplicity_section,
+            "logit class at the cluster centroid": self._centroid_section,
+            "logit class at token": self._token_section,
+            "iterated centroid": self._iterated_section,
+        }
+        for section in self.published.sections:
+            maker = makers.get(section.kind)
+            if maker is None:
+                reason = "needs the tokenizer" if section.kind == "tokenizer" else "not known here"
+                yield from compared(section, {}, reason)
+                continue
+            self.progress(section.name)
+            yield from compared(section, maker(section), "not computed here")
+
+    def _point(self) -> None:
+        """Settle the signs of the axes, and take the cosine class at the pole."""
+        if self._axes is None or self.published.pole is None:
+            return
+        lat, lon, numbers = self.published.pole
+        best: tuple[float, Pole, TokenValues] | None = None
+        for signs in product((1, -1), repeat=3):
+            north, meridian, equinox = (s * n for s, n in zip(signs, numbers, strict=True))
+            pole = Pole(lat, lon, None, (north, meridian, equinox))
+            vector = steps.pole_vector(self._matrix, self._axes, pole)
+            if self.given is not None:
+                # The members settle the signs: their centroid lies nearest to the right pole.
+                score = float(vector.values @ self._matrix.rows(self.given).mean(axis=0))
+                if best is None or score > best[0]:
+                    best = (score, pole, steps.cosines_at(self.subject, vector))
+                continue
+            cosines = steps.cosines_at(self.subject, vector)
+            score = float(cosines.mode.n_tokens)
+            if best is None or score > best[0]:
+                best = (score, pole, cosines)
+        if best is None:
+            return
+        _, self.pole, self._cosines = best
+        how = "the given members" if self.given is not None else "the fullest cosine mode"
+        self.notes.append(
+            f"of the eight sign choices of the axes, {list(self.pole.axes)} (north, meridian, "
+            f"equinox) was kept: it has {how}"
+            if self.given is None
+            else f"the axes {list(self.pole.axes)} (north, meridian, equinox) point at {how}"
+        )
+        if self._cluster is None:
+            self._cluster = self._cosines.tokens_with(self._cosines.mode.value)
+
+    def _matrix_section(self, _section: Section) -> dict[str, Any]:
+        head = self.subject.head
+        return {
+            "shape": [self._matrix.n_tokens, self._matrix.width],
+            "dtype": self._matrix.format.torch,
+            "tied": head.tied,
+            "bytes": self._matrix.words.nbytes,
+        }
+
+    def _rows_section(self, section: Section) -> dict[str, Any]:
+        groups = self._rows.bits.groups()
+        sizes = [len(group) for group in groups]
+        wanted = section.figures.get("first_ids", [])
+        shown = len(wanted[0]) if wanted and isinstance(wanted[0], list) else 5
+        return {
+            "distinct": self._rows.bits.n_classes,
+            "redundant": self._rows.bits.n_tokens - self._rows.bits.n_classes,
+            "classes": len(groups),
+            "tokens_in_classes": sum(sizes),
+            "sizes": sizes,
+            "largest": sizes[: len(section.figures.get("largest", []))],
+            "first_ids": [group[:shown].tolist() for group in groups],
+        }
+
+    def _pca_section(self, _section: Section) -> dict[str, Any]:
+        if self._axes is None:
+            return {}
+        return {
+            "eigenvalues": self._axes.eigenvalues.tolist(),
+            "variance_percent": (100 * self._axes.variance_share).tolist(),
+        }
+
+    def _cosine_section(self, section: Section) -> dict[str, Any]:
+        if self._cosines is None:
+            return {}
+        values = self._cosines
+        return {
+            **_value_figures(values),
+            "first_ids": self._first(section, values.tokens_with(values.mode.value)),
+            "top_counts": [count.n_tokens for count in values.top(10)],
+        }
+
+    def _pairwise_section(self, _section: Section) -> dict[str, Any]:
+        if self._cluster is None:
+            return {}
+        return steps.pairwise_cosines(self.subject, self._rows.bits, self._cluster)
+
+    def _spherical_section(self, _section: Section) -> dict[str, Any]:
+        values = self._spherical()
+        if values is None:
+            return {}
+        return {**_value_figures(values), "distance": self._distance, **self._overlap(values)}
+
+    def _multiplicity_section(self, _section: Section) -> dict[str, Any]:
+        values = self._spherical()
+        if values is None:
+            return {}
+        held = values.multiplicity()
+        names = ["values_held_by_one_token", "by_two", "by_three", "by_four_or_more"]
+        names += ["by_100_or_more", "by_1000_or_more"]
+        return dict(zip(names, held.values(), strict=True))
+
+    def _centroid_section(self, section: Section) -> dict[str, Any]:
+        if self._cluster is None:
+            return {}
+        centroid, _ = self._arithmetic.mean_row(self._matrix, self._cluster)
+        norms = self._member_norms()
+        values = self._logits(centroid)
+        return {
+            **_value_figures(values),
+            **self._overlap(values),
+            "centroid_norm": self._arithmetic.norm(centroid, centroid.format),
+            "member_norm_min": float(norms.min()),
+            "member_norm_max": float(norms.max()),
+            "member_norm_mean": self._arithmetic.mean(norms, self._matrix.format),
+            "first_ids": self._first(section, values.tokens_with(values.mode.value)),
+            "top": [[count.value, count.n_tokens] for count in values.top(10)],
+        }
+
+    def _token_section(self, section: Section) -> dict[str, Any]:
+        token = section.token_id
+        if token is None or token >= self._matrix.n_tokens:
+            return {}
+        h = Vector(self._matrix.words[token], self._matrix.format)
+        square = self._arithmetic.dot(h, h, self.subject.logit_format)
+        ids = self._logits(h).tokens_with(square)
+        return {
+            "h_dot_h": square,
+            "tokens": len(ids),
+            "first_ids": self._first(section, ids),
+        }
+
+    def _iterated_section(self, section: Section) -> dict[str, Any]:
+        figures = section.figures
+        if self._axes is None or self.pole is None:
+            return {}
+        centre = Pole(figures["centre_lat_deg"], figures["centre_lon_deg"], None, self.pole.axes)
+        field = steps.field_of_view(self._matrix, self._axes, centre, figures["field_deg"])
+        if not len(field):
+            return {"in_field": 0}
+        refinement = refine(self._matrix, field, self._arithmetic, self.subject.logit_format)
+        return {
+            "in_field": len(field),
+            "sizes_by_iteration": [step.n_members for step in refinement.steps],
+            "class_by_iteration": [step.n_class for step in refinement.steps],
+        }
+
+    def _spherical(self) -> TokenValues | None:
+        """Return the logits at the pole, as far out as the cluster's mean row."""
+        if self._axes is None or self.pole is None or self._cluster is None:
+            return None
+        self._distance = self._arithmetic.mean(self._member_norms(), self._matrix.format)
+        unit = steps.pole_direction(self._axes, self.pole)
+        return self._logits(Vector.of_values(unit * self._distance, self._matrix.format))
+
+    def _logits(self, hidden_state: Vector) -> TokenValues:
+        self.last_logits = steps.logits_at(self.subject, hidden_state)
+        return self.last_logits
+
+    def _member_norms(self) -> Any:
+        return self._arithmetic.norms(self._matrix, self._matrix.format).values[self._cluster]
+
+    def _overlap(self, values: TokenValues) -> dict[str, int]:
+        if self._cluster is None:
+            return {}
+        ids = values.tokens_with(values.mode.value)
+        overlap = Overlap.of(self._cluster, ids)
+        return {
+            "distinct_rows_in_class": len(set(self._rows.bits.labels[ids].tolist())),
+            "overlap_with_1.4a": overlap.both,
+            "cosine_only": overlap.only_a,
+            "logit_only": overlap.only_b,
+        }
+
+    @staticmethod
+    def _first(section: Section, ids: TokenIds) -> list[int]:
+        wanted = section.figures.get("first_ids")
+        first: list[int] = ids[: len(wanted) if isinstance(wanted, list) else 20].tolist()
+        return first
+
+
+def _value_figures(values: TokenValues) -> dict[str, Any]:
+    return {
+        "min": values.min,
+        "max": values.max.value,
+        "mean": values.mean,
+        "median": values.median,
+        "mode": values.mode.value,
+        "mode_tokens": values.mode.n_tokens,
+        "max_tokens": values.max.n_tokens,
+        "distinct": values.n_distinct,
+    }

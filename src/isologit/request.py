@@ -1,0 +1,59 @@
+"""What a user asks about: a pole, a cluster of their own, a state of their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from isologit.numerics.formats import Float64s
+
+
+@dataclass(frozen=True)
+class Pole:
+    """A direction on the sphere of three principal axes.
+
+    Parameters
+    ----------
+    lat_deg, lon_deg
+        Degrees.
+    distance
+        Length of the state there; None stands for the mean norm of the fullest cosine class.
+    axes
+        1-based numbers of the axes at north, meridian and equinox; a negative one is flipped.
+    """
+
+    lat_deg: float
+    lon_deg: float
+    distance: float | None = None
+    axes: tuple[int, int, int] = (2, 1, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """A cluster that the user brings.
+
+    Parameters
+    ----------
+    token_ids
+        Integers, in any order.
+    where
+        Where they come from, for messages.
+    cosine
+        The cosine that they share, if known.
+    vocabulary
+        How many tokens the list was made for, if known.
+    """
+
+    token_ids: Sequence[int] | npt.NDArray[np.integer]
+    where: str
+    cosine: float | None = None
+    vocabulary: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FileState:
+    """A hidden state that the user brings: ``[d]`` values, and where they come from."""
+
+    values: Float64s
+    where: str

@@ -1,0 +1,287 @@
+"""The steps that the jobs share: from a subject and a request to values, clusters and records."""
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from isologit.equivalence.axes import PrincipalAxes, coordinates, direction
+from isologit.equivalence.cluster import find_clusters
+from isologit.equivalence.partition import Overlap, Partition, TokenIds
+from isologit.equivalence.refinement import Refinement, refine
+from isologit.equivalence.rows import RowClasses
+from isologit.equivalence.states import State, reachability, token_id_list
+from isologit.equivalence.values import TokenValues
+from isologit.errors import ClusterVocabularyError
+from isologit.findings import (
+    ArithmeticFacts,
+    CentroidFacts,
+    ClusterFacts,
+    Comparison,
+    MinMaxMean,
+    Reference,
+    RefinementFacts,
+    RefinementStep,
+    StateFacts,
+)
+from isologit.numerics.formats import Float64s
+from isologit.numerics.stored import Matrix, Vector
+from isologit.request import Members, Pole
+from isologit.subject import Subject
+
+# The seed line's field of view in its iterated refinement (notebook 1.6a).
+_FIELD_DEG = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """What the output files hold beside the findings; `norms` is of the rows, in W's format."""
+
+    subject: Subject
+    rows: RowClasses
+    norms: Float64s | None = None
+    cosines: TokenValues | None = None
+    logits: TokenValues | None = None
+    cluster_ids: TokenIds | None = None
+    cluster_cosine: float | None = None
+    class_ids: TokenIds | None = None
+    state: State | None = None
+    pole: Pole | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterChoice:
+    facts: ClusterFacts
+    token_ids: TokenIds
+
+
+def logits_at(subject: Subject, hidden_state: Vector) -> TokenValues:
+    """Return the logits of all tokens at a state, with their figures."""
+    arithmetic = subject.settings.arithmetic
+    rounded = arithmetic.logits(subject.head.matrix, hidden_state, subject.logit_format)
+    return TokenValues.of(rounded.values, subject.logit_format, rounded.refined, arithmetic)
+
+
+def cosines_at(subject: Subject, reference: Vector) -> TokenValues:
+    """Return the cosines of all rows with a reference direction, with their figures."""
+    arithmetic = subject.settings.arithmetic
+    rounded = arithmetic.cosines(subject.head.matrix, reference, subject.logit_format)
+    return TokenValues.of(rounded.values, subject.logit_format, rounded.refined, arithmetic)
+
+
+def pole_direction(axes: PrincipalAxes, pole: Pole) -> Float64s:
+    north, meridian, equinox = pole.axes
+    return direction(
+        axes, pole.lat_deg, pole.lon_deg, north=north, meridian=meridian, equinox=equinox
+    )
+
+
+def pole_vector(matrix: Matrix, axes: PrincipalAxes, pole: Pole) -> Vector:
+    return Vector.of_values(pole_direction(axes, pole), matrix.format)
+
+
+def checked_members(members: Members, n_tokens: int) -> TokenIds:
+    """Return a given cluster's ids, checked and sorted.
+
+    Raises
+    ------
+    EmptyClusterError, TokenIdError, DuplicateTokenError
+        See `token_id_list`.
+    ClusterVocabularyError
+        The list was made for another vocabulary size.
+    """
+    if members.vocabulary is not None and members.vocabulary != n_tokens:
+        raise ClusterVocabularyError(
+            f"{members.where} was made for {members.vocabulary} tokens and this model has "
+            f"{n_tokens} rows; use the model that it was made from"
+        )
+    return token_id_list(members.token_ids, n_tokens, members.where)
+
+
+def given_cluster(token_ids: TokenIds, members: Members) -> ClusterChoice:
+    facts = ClusterFacts(
+        method="members",
+        size=len(token_ids),
+        excess=None,
+        cosine=members.cosine,
+        token_ids=token_ids.tolist(),
+        why=f"given by {members.where}",
+    )
+    return ClusterChoice(facts, token_ids)
+
+
+def pole_cluster(cosines: TokenValues, pole: Pole) -> ClusterChoice:
+    mode = cosines.mode
+    token_ids = cosines.tokens_with(mode.value)
+    facts = ClusterFacts(
+        method="pole",
+        size=len(token_ids),
+        excess=None,
+        cosine=mode.value,
+        token_ids=token_ids.tolist(),
+        why=f"the tokens of the most common cosine to {pole.lat_deg:g}°, {pole.lon_deg:g}°",
+    )
+    return ClusterChoice(facts, token_ids)
+
+
+def found_cluster(matrix: Matrix, rows: RowClasses) -> ClusterChoice | None:
+    found = find_clusters(matrix, rows.bits)
+    if not found:
+        return None
+    best = found[0]
+    facts = ClusterFacts(
+        method="found",
+        size=len(best.token_ids),
+        excess=best.excess,
+        cosine=None,
+        token_ids=best.token_ids.tolist(),
+        why=best.why,
+    )
+    return ClusterChoice(facts, best.token_ids)
+
+
+def with_shared_cosine(cluster: ClusterChoice, cosines: TokenValues) -> ClusterChoice:
+    """Add the cosine that most members share, of equal counts the smaller."""
+    distinct, counts = np.unique(cosines.values[cluster.token_ids], return_counts=True)
+    shared = float(distinct[np.argmax(counts)])
+    facts = msgspec.structs.replace(cluster.facts, cosine=shared)
+    return ClusterChoice(facts, cluster.token_ids)
+
+
+def refine_cluster(
+    subject: Subject, cluster: ClusterChoice, axes: PrincipalAxes | None, pole: Pole | None
+) -> RefinementFacts:
+    """Refine from the field of view around the pole, or from the cluster where there is no pole."""
+    start_ids, start = cluster.token_ids, "the cluster's own tokens"
+    if axes is not None and pole is not None:
+        start_ids = field_of_view(subject.head.matrix, axes, pole, _FIELD_DEG)
+        start = f"the {len(start_ids)} tokens within {_FIELD_DEG / 2:g}° of the pole"
+    return refinement_facts(
+        refine(subject.head.matrix, start_ids, subject.settings.arithmetic, subject.logit_format),
+        start,
+    )
+
+
+def field_of_view(matrix: Matrix, axes: PrincipalAxes, pole: Pole, field_deg: float) -> TokenIds:
+    """Return the tokens in the closed square of latitudes and longitudes around a pole."""
+    north, meridian, equinox = pole.axes
+    lat, lon, _ = coordinates(matrix, axes, north=north, meridian=meridian, equinox=equinox)
+    half = field_deg / 2
+    inside = (np.abs(lat - pole.lat_deg) <= half) & (np.abs(lon - pole.lon_deg) <= half)
+    return np.flatnonzero(inside).astype(np.int32)
+
+
+def refinement_facts(refinement: Refinement, start: str) -> RefinementFacts:
+    """Return a refinement as a record."""
+    return RefinementFacts(
+        start=start,
+        steps=[
+            RefinementStep(n_members=step.n_members, n_class=step.n_class, shift=step.shift)
+            for step in refinement.steps
+        ],
+        converged=refinement.converged,
+        size=len(refinement.token_ids),
+        why=refinement.reason,
+    )
+
+
+def reference(cluster: ClusterChoice | None, pole: Pole | None) -> Reference:
+    if pole is not None:
+        return Reference(
+            kind="pole", lat_deg=pole.lat_deg, lon_deg=pole.lon_deg, axes=list(pole.axes)
+        )
+    return Reference(
+        kind="mean" if cluster is None else "centroid", lat_deg=None, lon_deg=None, axes=None
+    )
+
+
+def state_facts(subject: Subject, state: State) -> StateFacts:
+    arithmetic = subject.settings.arithmetic
+    reach = reachability(state, subject.head.norm)
+    vector = state.vector
+    return StateFacts(
+        kind=state.kind,
+        token_ids=state.token_ids.tolist(),
+        dtype=vector.format.name,
+        norm=arithmetic.norm(vector, vector.format),
+        h_dot_h=arithmetic.dot(vector, vector, subject.logit_format),
+        sha256=state.sha256,
+        reachable=reach.reachable,
+        norm_ratio=reach.norm_ratio,
+        why=reach.why,
+    )
+
+
+def centroid_facts(
+    subject: Subject, state: State, norms: Float64s, member_ids: TokenIds
+) -> CentroidFacts:
+    arithmetic = subject.settings.arithmetic
+    own = norms[member_ids] if len(member_ids) else norms
+    return CentroidFacts(
+        norm=arithmetic.norm(state.vector, state.vector.format),
+        member_norm=MinMaxMean(
+            min=float(own.min()),
+            max=float(own.max()),
+            mean=arithmetic.mean(own, subject.head.matrix.format),
+        ),
+    )
+
+
+def comparison(cluster: ClusterChoice | None, class_ids: TokenIds) -> Comparison | None:
+    return None if cluster is None else Comparison.of(Overlap.of(cluster.token_ids, class_ids))
+
+
+def arithmetic_facts(subject: Subject, logits: TokenValues | None) -> ArithmeticFacts:
+    arithmetic = subject.settings.arithmetic
+    return ArithmeticFacts(
+        name=arithmetic.name,
+        logit_dtype=subject.logit_format.name,
+        device=arithmetic.device,
+        refined=0 if logits is None else logits.refined,
+    )
+
+
+def notes(subject: Subject, rows: RowClasses, logits: TokenValues | None) -> list[str]:
+    """Say what a reader of the figures has to know."""
+    head, notes = subject.head, list(subject.head.warnings)
+    if rows.values.n_classes != rows.bits.n_classes:
+        notes.append(
+            f"{rows.bits.n_classes - rows.values.n_classes} more rows are equal by value than by "
+            "bits: they differ in the sign of zeros alone"
+        )
+    if rows.nonfinite:
+        notes.append(f"{rows.nonfinite} rows hold an infinity or a NaN")
+    if logits is not None and logits.n_nan:
+        notes.append(f"{logits.n_nan} logits are NaN; the figures are of the others")
+    if logits is not None and (head.bias is not None or head.scale or head.softcap):
+        notes.append("logits are the product's, before the head's bias, scale and softcap")
+    return notes
+
+
+def pairwise_cosines(
+    subject: Subject, rows: Partition, token_ids: TokenIds
+) -> dict[str, int | float]:
+    """Return the figures of all pairs' cosines among some tokens (the seed line's 1.4d).
+
+    Each distinct row is taken once and its pairs counted as often as its tokens make them.
+    """
+    matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
+    labels = rows.labels[token_ids]
+    _, first, sizes = np.unique(labels, return_index=True, return_counts=True)
+    distinct = Matrix(matrix.words[token_ids[first]], matrix.format)
+    counts: dict[float, int] = {}
+    for n, words in enumerate(distinct.words):
+        row = Vector(words, matrix.format)
+        later = Matrix(distinct.words[n:], matrix.format)
+        cosines = arithmetic.cosines(later, row, subject.logit_format).values
+        pairs = sizes[n] * sizes[n:]
+        pairs[0] = sizes[n] * (sizes[n] - 1) // 2
+        for value, weight in zip(cosines.tolist(), pairs.tolist(), strict=True):
+            if weight:
+                counts[value] = counts.get(value, 0) + weight
+    return {
+        "pairs": sum(counts.values()),
+        "exactly_one": counts.get(1.0, 0),
+        "distinct": len(counts),
+        "min": min(counts, default=float("nan")),
+    }
