@@ -82,11 +82,12 @@ _TRAINING_PACKAGES = (
 # What the model never reads: an editor, a parser generator, help topics, and a GUI toolkit.
 _TOKENIZER_PACKAGES = ("idlelib", "lib2to3", "pydoc_data", "tkinter")
 
-# Letters weigh as much as they do in a text some hundred times the length of an alphabet.
+# So many copies that letters earn tokens of their own, as they do from text written in them.
 _CODE_TABLE_COPIES = 80
 _NAME_TABLE_COPIES = 1
 
-# The first half of Hiragana, and of the first Hangul row of KS X 1001.
+# Half a row of Hiragana and half a row of Hangul, three times each: as often as a letter of a
+# script that three one-byte codecs hold, such as Thai.
 _TWO_BYTE_ROWS = 3 * (("euc_jp", 0xA4), ("euc_kr", 0xB0))
 
 _TEST_FOLDERS = frozenset({"test", "tests", "idle_test"})
@@ -151,7 +152,11 @@ def token_stream(tokenizer: Tokenizer, documents: list[str]) -> NDArray[np.int64
 def _sources(package: str) -> list[Path]:
     """Sources of a package in a fixed order, without its tests, whose text may be broken."""
     paths = sorted((_STANDARD_LIBRARY / package).rglob("*.py"))
-    return [path for path in paths if not _TEST_FOLDERS.intersection(path.parts)]
+    return [
+        path
+        for path in paths
+        if _TEST_FOLDERS.isdisjoint(path.relative_to(_STANDARD_LIBRARY).parts)
+    ]
 
 
 def _read(paths: list[Path]) -> list[str]:
@@ -176,7 +181,7 @@ def _character_names() -> Iterator[str]:
 
 
 def _code_tables() -> Iterator[str]:
-    """Letters of every codec's upper half, one codec a line; then two rows of two-byte codes."""
+    """Letters of every codec's upper half, one codec a line; then the two-byte rows."""
     for codec in sorted(set(encodings.aliases.aliases.values())):
         try:
             row = "".join(bytes([byte]).decode(codec, "ignore") for byte in range(128, 256))

@@ -41,18 +41,18 @@ class Recipe:
     context: int = 128
     initial_standard_deviation: float = 0.02
     batch: int = 16
-    steps: int = 2_200
+    steps: int = 1_800
     warmup_steps: int = 50
-    cooldown_steps: int = 1_900
+    cooldown_steps: int = 1_600
     learning_rate: float = 3e-3
     embedding_learning_rate: float = 1.5e-2
     weight_decay: float = 0.1
-    embedding_weight_decay: float = 0.6
+    embedding_weight_decay: float = 0.7
     adam_betas: tuple[float, float] = (0.9, 0.95)
     adam_epsilon: float = 1e-10
     gradient_norm_limit: float = 1.0
     seed: int = 2_221
-    threads: int = 2
+    threads: int = 1
 
     @property
     def shape(self) -> LlamaShape:
