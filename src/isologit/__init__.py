@@ -1,3 +1,46 @@
-"""isologit finds the tokens that a language model cannot tell apart."""
+"""isologit finds the tokens that a language model cannot tell apart.
+
+The public names, few; each is imported when it is first used, so that ``import isologit`` costs
+nothing. The jobs are functions of the modules that bear their names: `isologit.audit.audit`,
+`isologit.classes.classes`, `isologit.inspection.inspect`, `isologit.reproduce.reproduce`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isologit.checkpoint.head import find_head
+    from isologit.checkpoint.open import open_checkpoint
+    from isologit.equivalence.cluster import find_clusters
+    from isologit.equivalence.partition import Partition
+    from isologit.errors import IsologitError
+    from isologit.numerics.stored import Matrix, Vector
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "IsologitError",
+    "Matrix",
+    "Partition",
+    "Vector",
+    "__version__",
+    "find_clusters",
+    "find_head",
+    "open_checkpoint",
+]
+
+_HOMES = {
+    "IsologitError": "errors",
+    "Matrix": "numerics.stored",
+    "Partition": "equivalence.partition",
+    "Vector": "numerics.stored",
+    "find_clusters": "equivalence.cluster",
+    "find_head": "checkpoint.head",
+    "open_checkpoint": "checkpoint.open",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'isologit' has no attribute {name!r}")
+    return getattr(import_module(f"isologit.{_HOMES[name]}"), name)

@@ -10,7 +10,6 @@ from isologit.findings import Audit, ClassRows, RowFacts, ValueFacts
 from isologit.request import Members, Pole
 from isologit.steps import Arrays
 from isologit.subject import (
-    DEFAULTS,
     Progress,
     Settings,
     digest_beside,
@@ -22,7 +21,7 @@ from isologit.subject import (
 
 def audit(
     spec: str,
-    settings: Settings = DEFAULTS,
+    settings: Settings | None = None,
     *,
     pole: Pole | None = None,
     members: Members | None = None,
@@ -38,6 +37,7 @@ def audit(
     IsologitError
         The checkpoint cannot be read, or the members or the pole cannot be used.
     """
+    settings = settings or Settings()
     subject = open_subject(spec, settings)
     matrix, arithmetic = subject.head.matrix, settings.arithmetic
     # Checked before the passes over W, so that a wrong list costs nothing.
@@ -95,6 +95,7 @@ def audit(
         cosines=ValueFacts.of(cosines),
         centroid=steps.centroid_facts(subject, state, norms, member_ids),
         logits=ValueFacts.of(logits),
+        own_class=steps.own_class(subject, state, logits),
         comparison=steps.comparison(cluster, class_ids),
         class_rows=ClassRows.of(rows.bits, class_ids),
         refinement=refinement,

@@ -14,7 +14,6 @@ from isologit.numerics.stored import Vector
 from isologit.request import FileState, Members, Pole
 from isologit.steps import Arrays
 from isologit.subject import (
-    DEFAULTS,
     Progress,
     Settings,
     digest_beside,
@@ -26,7 +25,7 @@ from isologit.subject import (
 
 def classes(
     spec: str,
-    settings: Settings = DEFAULTS,
+    settings: Settings | None = None,
     *,
     at: Members | Pole | FileState | int | None = None,
     progress: Progress = silent,
@@ -45,6 +44,7 @@ def classes(
     progress
         Called with the name of each step.
     """
+    settings = settings or Settings()
     subject = open_subject(spec, settings)
     matrix, arithmetic = subject.head.matrix, settings.arithmetic
     state = cluster = None
@@ -92,6 +92,7 @@ def classes(
         if state is None or cluster is None
         else steps.centroid_facts(subject, state, norms, cluster.token_ids),
         logits=None if logits is None else ValueFacts.of(logits),
+        own_class=steps.own_class(subject, state, logits),
         class_rows=None if class_ids is None else ClassRows.of(rows.bits, class_ids),
         comparison=None if class_ids is None else steps.comparison(cluster, class_ids),
         notes=steps.notes(subject, rows, logits),

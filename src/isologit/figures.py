@@ -5,12 +5,13 @@ parentheses: ``"rows (1.9a)": {"distinct": 149849, …}``.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from isologit.errors import PublishedFiguresError
 from isologit.findings import PublishedFigure
@@ -48,6 +49,8 @@ class Section:
                 f"{where}: section {name!r} is not an object of figures; expected "
                 '{"figure": value, …}'
             )
+        for field in FIELDS_OF_INPUT & figures.keys() - {"arithmetic"}:
+            _check_input(field, figures[field], f"{where}: section {name!r}")
         match = _SECTION.fullmatch(name)
         kind, token = (match["kind"], match["token"]) if match else (name, None)
         return cls(name, kind.strip(), None if token is None else int(token), figures)
@@ -70,13 +73,21 @@ class Figures:
                     given.get("meridian_pc", 1),
                     given.get("equinox_pc", 3),
                 )
+                if len({abs(n) for n in axes}) < 3:
+                    raise PublishedFiguresError(
+                        f"section {section.name!r} has the axes {list(axes)} at north, meridian "
+                        "and equinox; expected three different ones"
+                    )
                 return given["lat_deg"], given["lon_deg"], axes
         return None
 
     @property
-    def needs_axes(self) -> bool:
-        """Whether any figure is of the principal axes or a pole on them."""
-        return self.pole is not None or any(s.kind == "pca" for s in self.sections)
+    def axes_needed(self) -> int:
+        """How many principal axes the figures speak of; 0 where they speak of none."""
+        pole = self.pole
+        if pole is None and not any(s.kind == "pca" for s in self.sections):
+            return 0
+        return max(3, *(abs(n) for n in pole[2])) if pole else 3
 
     @classmethod
     def choose(
@@ -98,9 +109,7 @@ class Figures:
         fitting = [entry] if entry in entries else []
         if entry is None:
             fitting = [key for key in entries if key.split("/")[-1] == name] or [
-                key
-                for key, value in entries.items()
-                if value.get("matrix", {}).get("shape") == list(shape)
+                key for key, value in entries.items() if _shape_of(value) == list(shape)
             ]
         if len(fitting) != 1 or fitting[0] is None:
             wanted = f"no entry {entry!r}" if entry else f"no one entry for {name} {list(shape)}"
@@ -145,7 +154,8 @@ def compared(
             continue
         known = figure in this_run and this_run[figure] is not None
         own = this_run.get(figure)
-        equal = known and _equal(published, own, _DECIMALS.get(figure, 8))
+        decimals = _DECIMALS.get(figure, 8)
+        equal = known and _equal(published, own, decimals)
         yield PublishedFigure(
             section=section.name,
             figure=figure,
@@ -154,8 +164,26 @@ def compared(
             verdict=("equal" if equal else "differs") if known else "not compared",
             difference=_difference(published, own) if known and not equal else None,
             depends_on_arithmetic=section.kind not in _OF_BITS,
-            note="" if known else why_not,
+            note=why_not if not known else "" if equal else _where(published, own, decimals),
         )
+
+
+def _check_input(field: str, value: object, where: str) -> None:
+    """Refuse a place or an axis that cannot be one."""
+    number = value if _is_number(value) and math.isfinite(value) else None
+    wanted, good = "a finite number", number is not None
+    if field.endswith("_pc"):
+        wanted, good = "the number of an axis, from 1", isinstance(number, int) and number != 0
+    elif field.endswith("lat_deg"):
+        wanted = "a latitude from -90 to 90"
+        good = number is not None and -90 <= number <= 90
+    if not good:
+        raise PublishedFiguresError(f"{where} has {field} {value!r}; expected {wanted}")
+
+
+def _shape_of(sections: Mapping[str, Any]) -> object:
+    matrix = sections.get("matrix")
+    return matrix.get("shape") if isinstance(matrix, dict) else None
 
 
 def _equal(published: Any, own: Any, decimals: int) -> bool:
@@ -167,13 +195,28 @@ def _equal(published: Any, own: Any, decimals: int) -> bool:
     if _is_number(published) and _is_number(own):
         if isinstance(published, int) and isinstance(own, int):
             return published == own
-        return f"{published:.{decimals}f}" == f"{own:.{decimals}f}"
+        return _printed(published, decimals) == _printed(own, decimals)
     return bool(published == own and type(published) is type(own))
+
+
+def _printed(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def _difference(published: Any, own: Any) -> float | None:
     return float(own - published) if _is_number(published) and _is_number(own) else None
 
 
-def _is_number(value: object) -> bool:
+def _where(published: Any, own: Any, decimals: int) -> str:
+    """Return the first place where two lists differ, in words."""
+    if not (isinstance(published, list) and isinstance(own, list)):
+        return ""
+    for n, (theirs, ours) in enumerate(zip(published, own, strict=False), start=1):
+        if not _equal(theirs, ours, decimals):
+            return f"at entry {n}"
+    return f"in length: {len(published)}, here {len(own)}"
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -5,13 +5,18 @@ infinities: where a figure is one, the text ``"nan"``, ``"inf"`` or ``"-inf"`` s
 """
 
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from isologit.equivalence.partition import Overlap, Partition, Relation, TokenIds
-from isologit.equivalence.rows import RowClasses
-from isologit.equivalence.values import TokenValues, ValueCount
+from isologit.equivalence.partition import Relation
+
+if TYPE_CHECKING:
+    # For annotations alone: these bring the compiler of the kernels with them, and a record must
+    # be had without it.
+    from isologit.equivalence.partition import Overlap, Partition, TokenIds
+    from isologit.equivalence.rows import RowClasses
+    from isologit.equivalence.values import TokenValues, ValueCount
 
 AUDIT_SCHEMA = "isologit.audit/1"
 CLASSES_SCHEMA = "isologit.classes/1"
@@ -100,7 +105,7 @@ class RowFacts(Record, frozen=True, kw_only=True):
     largest: list[SizedClass]
 
     @classmethod
-    def of(cls, rows: RowClasses) -> "RowFacts":
+    def of(cls, rows: "RowClasses") -> "RowFacts":
         """Count the classes of the whole vocabulary."""
         groups = rows.bits.groups()
         tokens = sum(len(group) for group in groups)
@@ -163,18 +168,24 @@ class Count(Record, frozen=True, kw_only=True):
     n_tokens: int
 
     @classmethod
-    def of(cls, count: ValueCount) -> "Count":
+    def of(cls, count: "ValueCount") -> "Count":
         """Take the figures of a counted value."""
         return cls(value=count.value, hex=count.value.hex(), n_tokens=count.n_tokens)
 
 
-class Mode(Record, frozen=True, kw_only=True):
-    """The most common value and its class."""
+class ValueClass(Record, frozen=True, kw_only=True):
+    """A value and the tokens that hold it."""
 
     value: float
     hex: str
     n_tokens: int
     token_ids: list[int]
+
+    @classmethod
+    def of(cls, values: "TokenValues", value: float) -> "ValueClass":
+        """Take the class of a value."""
+        ids = values.tokens_with(value)
+        return cls(value=value, hex=value.hex(), n_tokens=len(ids), token_ids=ids.tolist())
 
 
 class ValueFacts(Record, frozen=True, kw_only=True):
@@ -189,15 +200,14 @@ class ValueFacts(Record, frozen=True, kw_only=True):
     distinct: int
     share_of_vocabulary: float
     nan: int
-    mode: Mode
+    mode: ValueClass
     max_class: Count
     top: list[Count]
     multiplicity: dict[str, int]
 
     @classmethod
-    def of(cls, values: TokenValues) -> "ValueFacts":
+    def of(cls, values: "TokenValues") -> "ValueFacts":
         """Take every figure that the seed prints, and its multiplicities."""
-        mode = values.mode
         figures = {
             "min": values.min,
             "max": values.max.value,
@@ -211,12 +221,7 @@ class ValueFacts(Record, frozen=True, kw_only=True):
             distinct=values.n_distinct,
             share_of_vocabulary=values.n_distinct / values.n_tokens,
             nan=values.n_nan,
-            mode=Mode(
-                value=mode.value,
-                hex=mode.value.hex(),
-                n_tokens=mode.n_tokens,
-                token_ids=values.tokens_with(mode.value).tolist(),
-            ),
+            mode=ValueClass.of(values, values.mode.value),
             max_class=Count.of(values.max),
             top=[Count.of(count) for count in values.top(10)],
             multiplicity=values.multiplicity(),
@@ -251,7 +256,7 @@ class Comparison(Record, frozen=True, kw_only=True):
     share_of_b: float
 
     @classmethod
-    def of(cls, overlap: Overlap) -> "Comparison":
+    def of(cls, overlap: "Overlap") -> "Comparison":
         """Take the figures of an overlap."""
         return cls(
             a=overlap.a,
@@ -274,7 +279,7 @@ class ClassRows(Record, frozen=True, kw_only=True):
     mean_multiplicity: float
 
     @classmethod
-    def of(cls, rows: Partition, token_ids: TokenIds) -> "ClassRows":
+    def of(cls, rows: "Partition", token_ids: "TokenIds") -> "ClassRows":
         """Count the row classes that a set of tokens meets."""
         distinct = len(set(rows.labels[token_ids].tolist()))
         return cls(
@@ -319,6 +324,7 @@ class Audit(Record, frozen=True, kw_only=True):
     cosines: ValueFacts
     centroid: CentroidFacts
     logits: ValueFacts
+    own_class: ValueClass | None
     comparison: Comparison | None
     class_rows: ClassRows
     refinement: RefinementFacts | None
@@ -341,6 +347,7 @@ class Classes(Record, frozen=True, kw_only=True):
     state: StateFacts | None
     centroid: CentroidFacts | None
     logits: ValueFacts | None
+    own_class: ValueClass | None
     class_rows: ClassRows | None
     comparison: Comparison | None
     notes: list[str]
@@ -412,15 +419,20 @@ class Reproduction(Record, frozen=True, kw_only=True):
 
 def to_json(record: Record) -> str:
     """Return a record as indented JSON; non-finite figures become words."""
-    plain = _without_bare_nan(msgspec.to_builtins(record))
+    plain = _representable(msgspec.to_builtins(record))
     return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
 
 
-def _without_bare_nan(value: Any) -> Any:
+def utf8(text: str) -> str:
+    """Return text with what UTF-8 cannot hold, as in a path of other bytes, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _representable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, dict):
-        return {key: _without_bare_nan(item) for key, item in value.items()}
+        return {utf8(key): _representable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_bare_nan(item) for item in value]
-    return value
+        return [_representable(item) for item in value]
+    return utf8(value) if isinstance(value, str) else value

@@ -1,10 +1,13 @@
 """The smallest job: a checkpoint's tensors, the head and why, from headers alone."""
 
+from isologit import __version__
+from isologit.checkpoint.head import Role, find_head
+from isologit.checkpoint.open import open_checkpoint
 from isologit.findings import Inspection, MatrixShape, TensorFacts
-from isologit.subject import DEFAULTS, Settings, head_facts, open_subject
+from isologit.subject import head_facts, model_facts
 
 
-def inspect(spec: str, settings: Settings = DEFAULTS) -> Inspection:
+def inspect(spec: str, *, tensor: str | None = None, role: Role = "output") -> Inspection:
     """List a checkpoint's tensors and say which is the unembedding matrix, and why.
 
     Reads headers, the config, and the vectors of the head (bias, final norm); never W.
@@ -14,12 +17,12 @@ def inspect(spec: str, settings: Settings = DEFAULTS) -> Inspection:
     IsologitError
         The checkpoint cannot be read, or its head is not clear.
     """
-    subject = open_subject(spec, settings)
-    head = subject.head
-    tensors = subject.checkpoint.tensors.values()
+    checkpoint = open_checkpoint(spec)
+    head = find_head(checkpoint, tensor=tensor, role=role)
+    tensors = checkpoint.tensors.values()
     return Inspection(
-        isologit=subject.version,
-        model=subject.model,
+        isologit=__version__,
+        model=model_facts(checkpoint),
         matrix=MatrixShape(
             tensor=head.tensor,
             role=head.role,

@@ -21,7 +21,6 @@ from isologit.findings import PublishedFigure, Reproduction
 from isologit.numerics.stored import Vector
 from isologit.request import Members, Pole
 from isologit.subject import (
-    DEFAULTS,
     Progress,
     Settings,
     Subject,
@@ -34,7 +33,7 @@ from isologit.subject import (
 def reproduce(
     spec: str,
     published: Mapping[str, Any],
-    settings: Settings = DEFAULTS,
+    settings: Settings | None = None,
     *,
     entry: str | None = None,
     members: Members | None = None,
@@ -67,6 +66,7 @@ def reproduce(
     PublishedFiguresError
         No entry fits, or the figures are not of the expected form.
     """
+    settings = settings or Settings()
     subject = open_subject(spec, settings)
     matrix = subject.head.matrix
     given = None if members is None else steps.checked_members(members, matrix.n_tokens)
@@ -112,9 +112,9 @@ class _Run:
         self._axes: PrincipalAxes | None = None
         self._cosines: TokenValues | None = None
         self._cluster: TokenIds | None = self.given
-        if self.published.needs_axes:
+        if count := self.published.axes_needed:
             self.progress("principal axes")
-            self._axes = principal_axes(self._matrix, 3)
+            self._axes = principal_axes(self._matrix, count)
             self._point()
 
     def figures(self) -> Iterator[PublishedFigure]:
@@ -185,15 +185,17 @@ class _Run:
     def _rows_section(self, section: Section) -> dict[str, Any]:
         groups = self._rows.bits.groups()
         sizes = [len(group) for group in groups]
-        wanted = section.figures.get("first_ids", [])
-        shown = len(wanted[0]) if wanted and isinstance(wanted[0], list) else 5
+        wanted = section.figures.get("first_ids")
+        first = wanted[0] if isinstance(wanted, list) and wanted else None
+        shown = len(first) if isinstance(first, list) else 5
+        largest = section.figures.get("largest")
         return {
             "distinct": self._rows.bits.n_classes,
             "redundant": self._rows.bits.n_tokens - self._rows.bits.n_classes,
             "classes": len(groups),
             "tokens_in_classes": sum(sizes),
             "sizes": sizes,
-            "largest": sizes[: len(section.figures.get("largest", []))],
+            "largest": sizes[: len(largest)] if isinstance(largest, list) else sizes[:1],
             "first_ids": [group[:shown].tolist() for group in groups],
         }
 
@@ -201,8 +203,8 @@ class _Run:
         if self._axes is None:
             return {}
         return {
-            "eigenvalues": self._axes.eigenvalues.tolist(),
-            "variance_percent": (100 * self._axes.variance_share).tolist(),
+            "eigenvalues": self._axes.eigenvalues[:3].tolist(),
+            "variance_percent": (100 * self._axes.variance_share[:3]).tolist(),
         }
 
     def _cosine_section(self, section: Section) -> dict[str, Any]:
@@ -267,7 +269,8 @@ class _Run:
 
     def _iterated_section(self, section: Section) -> dict[str, Any]:
         figures = section.figures
-        if self._axes is None or self.pole is None:
+        given = {"centre_lat_deg", "centre_lon_deg", "field_deg"} <= figures.keys()
+        if self._axes is None or self.pole is None or not given:
             return {}
         centre = Pole(figures["centre_lat_deg"], figures["centre_lon_deg"], None, self.pole.axes)
         field = steps.field_of_view(self._matrix, self._axes, centre, figures["field_deg"])

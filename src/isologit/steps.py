@@ -23,6 +23,7 @@ from isologit.findings import (
     RefinementFacts,
     RefinementStep,
     StateFacts,
+    ValueClass,
 )
 from isologit.numerics.formats import Float64s
 from isologit.numerics.stored import Matrix, Vector
@@ -156,6 +157,10 @@ def refine_cluster(
     if axes is not None and pole is not None:
         start_ids = field_of_view(subject.head.matrix, axes, pole, _FIELD_DEG)
         start = f"the {len(start_ids)} tokens within {_FIELD_DEG / 2:g}° of the pole"
+        if not len(start_ids):
+            return RefinementFacts(
+                start=start, steps=[], converged=False, size=0, why="the field of view is empty"
+            )
     return refinement_facts(
         refine(subject.head.matrix, start_ids, subject.settings.arithmetic, subject.logit_format),
         start,
@@ -227,6 +232,20 @@ def centroid_facts(
     )
 
 
+def own_class(
+    subject: Subject, state: State | None, logits: TokenValues | None
+) -> ValueClass | None:
+    """Return the tokens whose logit at a centroid or a token's row h is h·h itself.
+
+    They are what the seed line's 1.5d and 1.6a count: what cannot be told from the state's own
+    tokens. Other states are not made of tokens, and have no such class.
+    """
+    if state is None or logits is None or state.kind not in ("centroid", "token"):
+        return None
+    square = subject.settings.arithmetic.dot(state.vector, state.vector, subject.logit_format)
+    return ValueClass.of(logits, square)
+
+
 def comparison(cluster: ClusterChoice | None, class_ids: TokenIds) -> Comparison | None:
     return None if cluster is None else Comparison.of(Overlap.of(cluster.token_ids, class_ids))
 
@@ -252,7 +271,8 @@ def notes(subject: Subject, rows: RowClasses, logits: TokenValues | None) -> lis
     if rows.nonfinite:
         notes.append(f"{rows.nonfinite} rows hold an infinity or a NaN")
     if logits is not None and logits.n_nan:
-        notes.append(f"{logits.n_nan} logits are NaN; the figures are of the others")
+        rest = "the figures are of the others" if logits.n_distinct else "there are no others"
+        notes.append(f"{logits.n_nan} logits are NaN; {rest}")
     if logits is not None and (head.bias is not None or head.scale or head.softcap):
         notes.append("logits are the product's, before the head's bias, scale and softcap")
     return notes

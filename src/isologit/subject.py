@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +12,19 @@ from isologit import __version__
 from isologit.checkpoint.head import Head, Role, find_head
 from isologit.checkpoint.open import Checkpoint, open_checkpoint
 from isologit.findings import HeadFacts, MatrixFacts, Model, NormFacts
-from isologit.numerics.arithmetic import Arithmetic, Exact
 from isologit.numerics.formats import Format
 
+if TYPE_CHECKING:
+    from isologit.numerics.arithmetic import Arithmetic
+
 Progress = Callable[[str], None]
+
+
+def _exact() -> "Arithmetic":
+    # Imported when it is needed: it brings the compiler of the kernels with it.
+    from isologit.numerics.arithmetic import Exact
+
+    return Exact()
 
 
 def silent(_step: str) -> None:
@@ -40,10 +50,7 @@ class Settings:
     tensor: str | None = None
     role: Role = "output"
     logit_format: Format | None = None
-    arithmetic: Arithmetic = field(default_factory=Exact)
-
-
-DEFAULTS = Settings()
+    arithmetic: "Arithmetic" = field(default_factory=_exact)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +70,7 @@ class Subject:
     @property
     def model(self) -> Model:
         """Which checkpoint this is."""
-        return Model(
-            spec=self.checkpoint.spec,
-            source=self.checkpoint.source,
-            revision=self.checkpoint.revision,
-            name=self.checkpoint.name,
-        )
+        return model_facts(self.checkpoint)
 
     def matrix_facts(self, digest: str) -> MatrixFacts:
         """Return which tensor W is, and why, given the digest of its bytes."""
@@ -89,6 +91,16 @@ def open_subject(spec: str, settings: Settings) -> Subject:
     checkpoint = open_checkpoint(spec)
     head = find_head(checkpoint, tensor=settings.tensor, role=settings.role)
     return Subject(checkpoint, head, settings)
+
+
+def model_facts(checkpoint: Checkpoint) -> Model:
+    """Return which checkpoint this is."""
+    return Model(
+        spec=checkpoint.spec,
+        source=checkpoint.source,
+        revision=checkpoint.revision,
+        name=checkpoint.name,
+    )
 
 
 def head_facts(head: Head) -> HeadFacts:

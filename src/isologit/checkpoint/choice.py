@@ -4,7 +4,7 @@ A choice is a name and the reason for it, in one sentence. Nothing is read but t
 of a model that says they are tied and stores both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,13 @@ import numpy as np
 from isologit.checkpoint.config import Settings
 from isologit.checkpoint.directory import is_one_shard
 from isologit.checkpoint.families import ANY_INPUT, ANY_OUTPUT, KnownFamily
-from isologit.checkpoint.locate import described, in_language_model_trunk, matrices, named
+from isologit.checkpoint.locate import (
+    candidates,
+    described,
+    in_language_model_trunk,
+    matrices,
+    named,
+)
 from isologit.checkpoint.open import Checkpoint
 from isologit.checkpoint.safetensors import TensorInfo
 from isologit.checkpoint.wording import counted, shown, shown_shape
@@ -40,12 +46,15 @@ class Choice:
         One sentence.
     warnings
         What a reader should know before relying on it.
+    by_user
+        Whether the user named it and nothing else points to it.
     """
 
     tensor: str
     tied: bool | None
     why: str
     warnings: tuple[str, ...] = ()
+    by_user: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ def choose_output(checkpoint: Checkpoint, settings: Settings, known: KnownFamily
         choice = _embedding_alone(embedding, tie)
     else:
         choice = _by_shape(checkpoint, settings, embedding, tie)
-    return Choice(choice.tensor, choice.tied, choice.why, tie.warnings + choice.warnings)
+    return replace(choice, warnings=tie.warnings + choice.warnings)
 
 
 def choose_input(
@@ -126,9 +135,11 @@ def choose_input(
         return Choice(embedding, tied, f"{shown(embedding)} is the input embedding by its name")
     if output is not None and output.tied:
         return Choice(output.tensor, True, f"{output.why}; the input embedding is the same matrix")
+    if output is not None and output.tied is None and len(matrices(checkpoint.tensors)) == 1:
+        return output
     raise UnclearHeadError(
         f"{shown(checkpoint.spec)} holds no tensor with the name of an input embedding; its "
-        f"matrices are: {_candidates(checkpoint)}. Name one with --tensor."
+        f"matrices are: {candidates(checkpoint.tensors)}. Name one with --tensor."
     )
 
 
@@ -140,12 +151,13 @@ def _stored(checkpoint: Checkpoint, known: KnownFamily | None) -> tuple[str | No
             named(checkpoint.tensors, known.family.output, where),
             named(checkpoint.tensors, known.family.input, where),
         )
-    # By names alone: what is not a matrix, or not as wide as the embedding, is no head.
+    # By names alone: what is no matrix, or far from the embedding's shape (a classifier), is no
+    # head. Mllama's embedding has a few rows more than its head.
     wide = {info.name: info for info in matrices(checkpoint.tensors)}
     embedding = named(wide, ANY_INPUT, where)
     if embedding is not None:
-        columns = wide[embedding].shape[1]
-        wide = {n: t for n, t in wide.items() if t.shape[1] == columns and n != embedding}
+        rows, columns = wide.pop(embedding).shape
+        wide = {n: t for n, t in wide.items() if t.shape[1] == columns and 2 * t.shape[0] > rows}
     outputs = {name for stem in ANY_OUTPUT if (name := named(wide, (stem,), where)) is not None}
     if len(outputs) > 1:
         raise UnclearHeadError(
@@ -192,20 +204,14 @@ def _both_stored(checkpoint: Checkpoint, output: str, embedding: str, tie: Tie) 
     pair = f"{shown(output)} and {shown(embedding)}"
     if difference is None:
         return Choice(embedding, True, f"{tie.words}, and {pair} are stored with the same bytes")
-    if tie.said is None:
-        doubt = f"{tie.words}, but {pair} differ: {difference}"
+    doubt = f"{tie.words}, but {pair} differ: {difference}"
+    same_shape = checkpoint.tensors[output].shape == checkpoint.tensors[embedding].shape
+    if tie.said is None or not same_shape:
         return Choice(
             output,
             False,
             f"{tie.words}, and {shown(output)} is stored with other bytes than {shown(embedding)}",
-            (f"{doubt}; {shown(output)} is used",) if tie.default else (),
-        )
-    if checkpoint.tensors[output].shape != checkpoint.tensors[embedding].shape:
-        return Choice(
-            output,
-            False,
-            f"{tie.words}, but {pair} have different shapes, so {shown(output)} is the head",
-            (f"{tie.words}, but {pair} differ: {difference}; {shown(output)} is used",),
+            (f"{doubt}; {shown(output)} is used",) if tie.expected else (),
         )
     # transformers 4 overwrites the head with the embedding when it ties, and vLLM skips the
     # stored head; transformers 5 (modeling_utils.tie_weights) keeps both where they differ.
@@ -214,8 +220,8 @@ def _both_stored(checkpoint: Checkpoint, output: str, embedding: str, tie: Tie) 
         True,
         f"{tie.words}, so {shown(embedding)} is the head",
         (
-            f"{tie.words}, but {pair} differ: {difference}; {shown(embedding)} is used, as "
-            f"transformers 4 does (5 would use {shown(output)}: --tensor {shown(output)})",
+            f"{doubt}; {shown(embedding)} is used, as transformers 4 does (5 would use "
+            f"{shown(output)}: --tensor {shown(output)})",
         ),
     )
 
@@ -237,7 +243,7 @@ def _difference(checkpoint: Checkpoint, a: str, b: str) -> str | None:
 
 
 def _embedding_alone(embedding: str, tie: Tie) -> Choice:
-    alone = f"{shown(embedding)} is the only stored matrix for it"
+    alone = f"only {shown(embedding)} is stored"
     if tie.expected:
         return Choice(embedding, True, f"{tie.words}, and {alone}")
     if tie.default is None:
@@ -272,7 +278,7 @@ def _by_shape(
         only = fitting[0].name
         return Choice(
             only,
-            None if embedding is None else False,
+            tie.said if embedding is None else False,
             f"{tie.words}, and {shown(only)} is the only {'other ' if embedding else ''}matrix of "
             f"{rows:,} rows",
         )
@@ -298,7 +304,7 @@ def _unclear(
     if embedding is not None:
         return (
             f"{where} stores no output matrix, and {tie.words}; its matrices are: "
-            f"{_candidates(checkpoint)}. {name}{shard}"
+            f"{candidates(checkpoint.tensors)}. {name}{shard}"
         )
     every = matrices(checkpoint.tensors)
     if not every:
@@ -306,11 +312,5 @@ def _unclear(
         return f"{where} holds {tensors} and no matrix [V, d].{shard}"
     return (
         f"{where} holds {counted(len(every), 'matrix', 'matrices')}, none by a name of an "
-        f"unembedding: {_candidates(checkpoint)}. {name}{shard}"
+        f"unembedding: {candidates(checkpoint.tensors)}. {name}{shard}"
     )
-
-
-def _candidates(checkpoint: Checkpoint) -> str:
-    """List the matrices, those inside numbered blocks only where there are no others."""
-    every = matrices(checkpoint.tensors)
-    return described([t for t in every if in_language_model_trunk(t.name)] or every) or "none"

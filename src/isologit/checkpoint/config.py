@@ -82,6 +82,10 @@ class Settings:
         """Whether any level names the key, be it with null."""
         return any(key in level for level in self.levels)
 
+    def given(self, key: str) -> tuple[Any, ...]:
+        """Return the values of a key as they are, null aside, innermost first."""
+        return tuple(value for _, value in self._set((key,)))
+
     def integer(self, *keys: str) -> tuple[str, int] | None:
         """Return the first of some keys that is set, and its positive integer.
 

@@ -116,7 +116,7 @@ def _shards(directory: Path, index_name: str) -> tuple[tuple[Path, ...], Mapping
                 "a file inside the directory"
             )
     files = list(dict.fromkeys(weight_map.values()))
-    absent = [file for file in files if not (directory / file).is_file()]
+    absent = [file for file in files if not _is_file(directory / file)]
     if absent:
         raise MissingShardError(
             f"{where} names {counted(len(files), 'file')}, of which {len(absent):,} "
@@ -125,6 +125,13 @@ def _shards(directory: Path, index_name: str) -> tuple[tuple[Path, ...], Mapping
         )
     paths = {file: directory / file for file in files}
     return tuple(paths.values()), {name: str(paths[file]) for name, file in weight_map.items()}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the system allows
+        return False
 
 
 def _stays_inside(file: str) -> bool:

@@ -29,7 +29,7 @@ _WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "n_embed", "dim", "model_dim"
 class Head:
     """The unembedding and what belongs to it.
 
-    Logits are ``cap(s · (W h + b))``: see `LogitScale` for where s is applied.
+    Logits are ``cap(s · (W h + b))``, or ``cap(W (s h) + b)``: `LogitScale` says which.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def find_head(checkpoint: Checkpoint, *, tensor: str | None = None, role: Role =
     )
     if role == "input" and not choice.tied:
         return head
-    return _with_pipeline(head, checkpoint, settings, known, lenient=tensor is not None)
+    return _with_pipeline(head, checkpoint, settings, known, by_user=choice.by_user)
 
 
 def _settings(checkpoint: Checkpoint) -> Settings:
@@ -159,7 +159,7 @@ def _named_by_user(
     doubts: tuple[str, ...] = ()
     if role == "output" and output is not None:
         doubts = (f"without --tensor it would be {shown(output.tensor)}: {output.why}",)
-    return Choice(tensor, None, "named by --tensor", doubts)
+    return Choice(tensor, None, "named by --tensor", doubts, by_user=True)
 
 
 def _against_config(
@@ -200,10 +200,14 @@ def _with_pipeline(
     settings: Settings,
     known: KnownFamily | None,
     *,
-    lenient: bool,
+    by_user: bool,
 ) -> Head:
-    """Add bias, scale, softcap and norm; where `lenient`, a norm of another size is unknown."""
-    bias_tensor = _bias_tensor(head, checkpoint, known)
+    """Add bias, scale, softcap and norm.
+
+    To a matrix that only the user calls the head the family's bias does not belong, and a norm of
+    another size is unknown.
+    """
+    bias_tensor = _bias_tensor(head, checkpoint, None if by_user else known)
     bias = checkpoint.vector(bias_tensor) if bias_tensor else None
     if bias is not None and bias.words.size != head.matrix.n_tokens:
         raise TensorShapeError(
@@ -224,7 +228,7 @@ def _with_pipeline(
     try:
         norm = read_norm(checkpoint, known.family, settings, width=head.matrix.width)
     except TensorShapeError as error:
-        if not lenient:
+        if not by_user:
             raise
         norm = unknown_norm(str(error))
     caveat = (known.family.caveat,) if known.family.caveat else ()

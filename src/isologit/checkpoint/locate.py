@@ -37,7 +37,7 @@ def named(tensors: Mapping[str, TensorInfo], stems: Iterable[str], where: str) -
         if len(nearest) > 1:
             raise UnclearHeadError(
                 f"{where} holds {counted(len(nearest), 'tensor')} that could be {stem}: "
-                f"{described(tensors[name] for name in nearest)}. Name one with --tensor"
+                f"{described(tensors[name] for name in nearest)}. Name one with --tensor."
             )
         return nearest[0]
     return None
@@ -55,6 +55,12 @@ def matrices(tensors: Mapping[str, TensorInfo]) -> list[TensorInfo]:
     """Return the tensors of two dimensions, those of most rows first."""
     found = [info for info in tensors.values() if len(info.shape) == 2]
     return sorted(found, key=lambda info: (-info.shape[0], info.name))
+
+
+def candidates(tensors: Mapping[str, TensorInfo]) -> str:
+    """List the matrices for a message, those inside numbered blocks only where all are."""
+    every = matrices(tensors)
+    return described([t for t in every if in_language_model_trunk(t.name)] or every) or "none"
 
 
 def described(infos: Iterable[TensorInfo]) -> str:

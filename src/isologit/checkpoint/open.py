@@ -5,6 +5,7 @@ Nothing here decides which tensor is the unembedding; `head.py` does.
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,9 @@ from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.config import read_config
 from isologit.checkpoint.containers import refuse_foreign
 from isologit.checkpoint.directory import weight_files
+from isologit.checkpoint.locate import candidates
 from isologit.checkpoint.safetensors import TensorInfo, read_header
-from isologit.checkpoint.wording import listed, shown, shown_shape
+from isologit.checkpoint.wording import shown, shown_shape
 from isologit.errors import (
     CheckpointNotFoundError,
     MalformedHeaderError,
@@ -81,11 +83,9 @@ class Checkpoint:
             No tensor has that name; the message lists those of two dimensions.
         """
         if name not in self.tensors:
-            matrices = [t for t in self.tensors.values() if len(t.shape) == 2]
-            described = (f"{shown(t.name)} {shown_shape(t.shape)}" for t in matrices)
             raise TensorNotFoundError(
                 f"{shown(self.spec)} has no tensor {shown(name)}; its matrices are: "
-                f"{listed(described) or 'none'}"
+                f"{candidates(self.tensors)}"
             )
         return self.tensors[name]
 
@@ -194,21 +194,24 @@ def open_checkpoint(spec: str | Path) -> Checkpoint:
 
 def _kind(path: Path, spec: str) -> Literal["file", "directory"]:
     try:
-        if path.is_dir():
-            return "directory"
-        if path.is_file():
-            return "file"
-        exists = path.exists()
+        # Path("") is the working directory, which nobody means by it.
+        mode = path.stat().st_mode if spec else None
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        mode = None  # ValueError: a zero byte in the name
     except OSError as error:
         raise NotACheckpointError(
             f"{shown(spec)} cannot be read: {error.strerror or error}"
         ) from error
-    if exists:
-        raise NotACheckpointError(f"{shown(spec)} is neither a file nor a directory")
-    raise CheckpointNotFoundError(
-        f"{shown(spec) if spec else 'the empty path'} does not exist; give a .safetensors file or "
-        "a model's directory (org/name models of the hub are not fetched by this version)"
-    )
+    if mode is None:
+        raise CheckpointNotFoundError(
+            f"{shown(spec)} does not exist; give a .safetensors file or a model's directory "
+            "(org/name models of the hub are not fetched by this version)"
+        )
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISREG(mode):
+        return "file"
+    raise NotACheckpointError(f"{shown(spec)} is neither a file nor a directory")
 
 
 def _read_tensors(

@@ -8,7 +8,6 @@ file without holes. Where the reference reader is silent (a key given twice) thi
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from isologit.checkpoint.bytes import ByteSource
@@ -141,18 +140,30 @@ def _tensor(name: str, entry: Any, file: str, data_start: int) -> TensorInfo:
     begin, end = offsets
     if end < begin:
         raise MalformedHeaderError(f"{where} ends at byte {end:,}, before its beginning {begin:,}")
-    bits = _BITS.get(dtype)
     # An unknown format may be listed; only its length cannot be checked.
-    if bits is not None and prod(shape) * bits != (end - begin) * 8:
+    bits = _bits(shape, _BITS[dtype]) if dtype in _BITS else (end - begin) * 8
+    if bits != (end - begin) * 8:
+        takes = f"{bits / 8:,.10g} bytes" if bits is not None else "more than 2**66 bits"
         raise MalformedHeaderError(
-            f"{where} is {dtype} {shown_shape(shape)}, which takes {prod(shape) * bits / 8:,.10g} "
-            f"bytes; its data_offsets span {end - begin:,}"
+            f"{where} is {dtype} {shown_shape(shape)}, which takes {takes}; its data_offsets span "
+            f"{end - begin:,}"
         )
     return TensorInfo(name, dtype, tuple(shape), file, data_start + begin, end - begin)
 
 
 def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _bits(shape: list[int], bits: int) -> int | None:
+    """Return the bits that a shape takes, or None past 2**66: a million dimensions cost no time."""
+    if 0 in shape:
+        return 0
+    for size in shape:
+        bits *= size
+        if bits > 2**66:
+            return None
+    return bits
 
 
 def _check_tiling(

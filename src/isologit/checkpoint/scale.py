@@ -43,14 +43,13 @@ class LogitScale:
     Parameters
     ----------
     multiply
-        The factor s, so that logits are s · (w · h), bias aside. Where the family divides it is
-        1 / `divisor`, rounded to binary64.
+        The factor s. Where the family divides it is 1 / `divisor`, rounded to binary64.
     source
         The key of the config that it comes from, or the family's rule.
     divisor
         What the model's code divides by, exactly; None where it multiplies.
     applies_to
-        "logits": after the matrix product and its rounding. "state": h is scaled before.
+        "logits": they are s · (W h + b). "state": h is scaled before, and they are W (s h) + b.
     """
 
     multiply: float
@@ -117,8 +116,11 @@ def read_softcap(model_type: str, settings: Settings) -> float | None:
 def unused_logit_keys(model_type: str | None, settings: Settings) -> tuple[str, ...]:
     """Return the keys of a config that change logits in some family, and not in this one."""
     used = _USED.get(model_type or "", ())
-    found = ((key, settings.number(key)) for key in _LOGIT_KEYS if key not in used)
-    return tuple(key for key, given in found if given is not None and given[1] != 1)
+    return tuple(
+        key
+        for key in _LOGIT_KEYS
+        if key not in used and any(value != 1 for value in settings.given(key))
+    )
 
 
 def _t5(settings: Settings, tied_by_config: bool) -> LogitScale | None:

@@ -19,7 +19,7 @@ def shown(name: str) -> str:
 
 def shown_shape(shape: Sequence[int]) -> str:
     """Return a shape as ``[32000, 4096]``."""
-    return f"[{', '.join(map(str, shape))}]"
+    return f"[{listed(map(str, shape), at_most=8)}]"
 
 
 def listed(items: Iterable[str], *, at_most: int = 20) -> str:

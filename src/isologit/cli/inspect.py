@@ -17,9 +17,8 @@ def command(model: str, tensor: str | None, role: Role, as_json: bool, verbose: 
     from isologit.cli import terminal
     from isologit.inspection import inspect
     from isologit.output.tables import inspection_page
-    from isologit.subject import Settings
 
-    findings = inspect(model, Settings(tensor, role))
+    findings = inspect(model, tensor=tensor, role=role)
     if as_json:
         terminal.show_json(findings)
     else:

@@ -75,7 +75,9 @@ def run(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read has gone; the interpreter must not complain when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from isologit.cli.terminal import discard_stdout
+
+        discard_stdout()
         return BROKEN_PIPE
     except IsologitError as error:
         return _report(error, error.exit_code, "")

@@ -1,13 +1,16 @@
 """Where output goes: data to stdout, progress and words to stderr."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, RenderableType
 
+from isologit.errors import OutputWriteError
 from isologit.findings import Record, to_json
 from isologit.output import tables
 from isologit.subject import Progress
@@ -15,21 +18,60 @@ from isologit.subject import Progress
 
 def show(page: RenderableType) -> None:
     """Print a page to stdout; lines are not folded where nobody reads at a width."""
-    console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(page)
-    else:
-        Console(highlight=False, width=max(console.width, 160)).print(page, soft_wrap=True)
+    console = _Console(highlight=False)
+    with _to_stdout():
+        if console.is_terminal:
+            console.print(page)
+        else:
+            _Console(highlight=False, width=max(console.width, 160)).print(page, soft_wrap=True)
 
 
 def show_json(record: Record) -> None:
     """Print findings as JSON to stdout."""
-    sys.stdout.write(to_json(record) + "\n")
+    text = to_json(record)
+    with _to_stdout():
+        sys.stdout.write(text + "\n")
 
 
 def show_written(paths: list[Path]) -> None:
     """Print the list of what was written, to stderr."""
     tables.written(Console(stderr=True, highlight=False), paths)
+
+
+class _Console(Console):
+    """A console that leaves a broken pipe to the entry point, which knows its exit code."""
+
+    def __init__(self, **options: Any) -> None:
+        # NO_COLOR: rich itself drops colours and keeps bold; without a system it writes no escapes.
+        plain = bool(os.environ.get("NO_COLOR"))
+        super().__init__(color_system=None if plain else "auto", **options)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+@contextmanager
+def _to_stdout() -> Iterator[None]:
+    """Write to stdout and be sure of it: a full disk shows when the buffer is flushed."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        # Without its errno: click would take EPIPE for itself and exit with 1.
+        raise BrokenPipeError from error
+    except OSError as error:
+        discard_stdout()
+        raise OutputWriteError(
+            f"standard output could not be written: {error.strerror or error}; expected room for "
+            "the whole of it. Redirect it to another place"
+        ) from error
+
+
+def discard_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter can close stdout in peace."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
 
 
 @contextmanager

@@ -10,12 +10,13 @@ All arithmetic is binary64, from a fixed start block, over fixed blocks of rows 
 in a fixed order: the number of threads of isologit changes nothing. Another CPU, or another build
 of numpy's linear algebra, may change the last bits.
 
-Sign convention: in each axis the component of largest magnitude is positive; of equal magnitudes,
-the first.
+Sign convention: of the components within a thousandth (2^-10) of the largest magnitude, the first
+is positive. So two components that are equal by symmetry do not leave the sign to a rounding error.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numba
 import numpy as np
@@ -35,6 +36,10 @@ _MAX_PASSES = 64
 _ROW_BLOCKS = 64
 _SEED = 60
 _U = 2.0**-53
+# The first stage of a large search sees one row in eight.
+_SAMPLING = 8
+# Words of W below which a pass in binary64 costs next to nothing.
+_SMALL = 1 << 22
 
 Apply = Callable[[Float64s], Float64s]
 
@@ -48,7 +53,7 @@ class PrincipalAxes:
     eigenvalues
         ``[k]``, of the covariance of the finite rows (divided by their number), descending.
     axes
-        ``[k, d]``, orthonormal rows; the component of largest magnitude is positive.
+        ``[k, d]``, orthonormal rows, signs as above.
     variance_share
         ``[k]``, each eigenvalue's share of the total variance.
     residuals
@@ -107,14 +112,13 @@ def principal_axes(matrix: Matrix, count: int = 3, *, tolerance: float = 1e-6) -
         raise ValueError(f"count must be at least 1, got {count}")
     if count > matrix.width:
         raise _undetermined(f"{count} principal axes of {shape}", "there are only d dimensions")
-    rows, mean, total = _moments(matrix)
-    if not total > 0:
+    moments = _moments(matrix)
+    if not moments.variance > 0:
         raise _undetermined(
-            f"the principal axes of {shape}", f"its {len(rows)} finite rows have no variance"
+            f"the principal axes of {shape}",
+            f"its {len(moments.rows)} finite rows have no variance",
         )
-    apply = _covariance_product(matrix, rows, mean)
-    scale = float(np.sqrt(total + mean @ mean))
-    ritz = _leading(apply, matrix.width, count, scale, tolerance)
+    ritz = _search(matrix, moments, count, tolerance)
     for n in range(count):
         if ritz.values[n] <= ritz.noise:
             raise _undetermined(f"axis {n + 1} of {shape}", f"only {n} axes have any variance")
@@ -126,15 +130,16 @@ def principal_axes(matrix: Matrix, count: int = 3, *, tolerance: float = 1e-6) -
                 f"error is bounded by {ritz.sine_bounds[n]:.1g} (expected at most {tolerance:.1g})",
             )
     axes = ritz.vectors[:count]
-    largest = np.argmax(np.abs(axes), axis=1)
-    signs = np.where(axes[np.arange(count), largest] < 0, -1.0, 1.0)
+    magnitudes = np.abs(axes)
+    leading = np.argmax(magnitudes >= (1 - 2.0**-10) * magnitudes.max(axis=1)[:, None], axis=1)
+    signs = np.where(axes[np.arange(count), leading] < 0, -1.0, 1.0)
     return PrincipalAxes(
         eigenvalues=ritz.values[:count],
         axes=np.ascontiguousarray(axes * signs[:, None]),
-        variance_share=ritz.values[:count] / total,
+        variance_share=ritz.values[:count] / moments.variance,
         residuals=ritz.residuals[:count],
         sine_bounds=ritz.sine_bounds[:count],
-        rows_left_out=matrix.n_tokens - len(rows),
+        rows_left_out=matrix.n_tokens - len(moments.rows),
         passes=ritz.passes,
     )
 
@@ -209,9 +214,8 @@ def coordinates(
     basis[:3] = _frame(axes, north, meridian, equinox)
     projections = np.empty((matrix.n_tokens, _BLOCK))
     words = kernels.typed(matrix.words, matrix.format)
-    origin = np.zeros(matrix.width)
     for_blocks(
-        lambda start, stop: _project_rows(words, start, stop, origin, basis, projections),
+        lambda start, stop: _project_rows(words, start, stop, basis, projections),
         matrix.n_tokens,
         matrix.width * matrix.format.itemsize,
     )
@@ -251,138 +255,68 @@ def _undetermined(what: str, why: str) -> UndeterminedAxesError:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ritz:
-    """Approximate eigenpairs, by descending value, and what their residuals say of the error."""
+class _Moments:
+    """What one pass over W says: the finite rows, and their first two moments."""
 
-    values: Float64s
-    vectors: Float64s
-    residuals: Float64s
-    sine_bounds: Float64s
-    noise: float
-    passes: int
+    rows: npt.NDArray[np.int64]
+    mean: Float64s
+    variance: float
+    """The total variance: the trace of the covariance."""
 
+    @property
+    def unit(self) -> float:
+        """The power of two next to the root mean square of a centred row's length."""
+        return float(2.0 ** np.round(np.log2(self.variance) / 2))
 
-def _leading(apply: Apply, width: int, count: int, scale: float, tolerance: float) -> _Ritz:
-    """Find the leading eigenpairs of a covariance, given by its products with vectors.
-
-    Parameters
-    ----------
-    apply
-        Maps ``[n, d]`` vectors to their products.
-    width
-        d.
-    count
-        How many pairs must meet the tolerance.
-    scale
-        Root of the mean square of a row's length, which scales the rounding errors.
-    tolerance
-        On the sine bounds.
-    """
-    # Full width, so that no two of the eigenvalues asked for, nor the next, hide each other.
-    block = min(width, -(-(count + 1) // _BLOCK) * _BLOCK)
-    basis = np.empty((0, width))
-    products = np.empty((0, width))
-    fresh = _orthonormal(_start(block, width), basis, 0.0)
-    for passes in range(1, _MAX_PASSES + 1):
-        basis = np.concatenate([basis, fresh])
-        products = np.concatenate([products, apply(fresh)])
-        ritz = _rayleigh_ritz(basis, products, block, scale, passes)
-        fresh = _orthonormal(products[-len(fresh) :], basis, ritz.noise)
-        converged = (ritz.sine_bounds[:count] <= tolerance).all()
-        # Below the noise residuals fall no further: what is not told apart now never will be.
-        exhausted = len(fresh) == 0 or (ritz.residuals[: count + 1] <= ritz.noise / 4).all()
-        if converged or exhausted:
-            break
-    return ritz
+    @property
+    def length(self) -> float:
+        """The root mean square of a row's length, in units; rounding errors scale with it."""
+        return float(np.sqrt(self.variance + self.mean @ self.mean)) / self.unit
 
 
-def _rayleigh_ritz(
-    basis: Float64s, products: Float64s, block: int, scale: float, passes: int
-) -> _Ritz:
-    projected = basis @ products.T
-    values, weights = np.linalg.eigh((projected + projected.T) / 2)
-    leading = slice(None, -2 * block - 1, -1)
-    values, weights = values[leading], np.ascontiguousarray(weights[:, leading].T)
-    vectors = weights @ basis
-    residuals = np.linalg.norm(weights @ products - values[:, None] * vectors, axis=1)
-    # A row's length times its projection is what is summed; the factor covers d and V terms whose
-    # rounding errors add up like a random walk, with room.
-    noise = 64 * _U * scale * float(np.sqrt(max(values[0], 0.0)))
-    errors = residuals + noise
-    gaps = np.full(len(values), np.inf)
-    if len(values) > 1:
-        gaps[1:] = (values - errors)[:-1] - values[1:]
-        # Any later Ritz value may still grow into the next eigenvalue.
-        below = np.maximum.accumulate((values + errors)[::-1])[::-1]
-        gaps[:-1] = np.minimum(gaps[:-1], values[:-1] - below[1:])
-    with np.errstate(divide="ignore"):
-        sine_bounds = np.where(gaps > 0, errors / np.maximum(gaps, 0.0), np.inf)
-    return _Ritz(values, vectors, residuals, sine_bounds, noise, passes)
-
-
-def _start(block: int, width: int) -> Float64s:
-    """Return fixed vectors of ±1, ``[block, d]``, unrelated to any matrix."""
-    # Raw output of a bit generator: unlike numpy's normal deviates, it never changes.
-    bits = np.random.PCG64(_SEED).random_raw(block * width)
-    return np.where(bits >> np.uint64(63), 1.0, -1.0).reshape(block, width)
-
-
-def _orthonormal(vectors: Float64s, basis: Float64s, noise: float) -> Float64s:
-    """Return an orthonormal basis of what the vectors add to the span of a basis, above a noise."""
-    fresh = np.empty((0, basis.shape[1]))
-    # Twice is enough (Giraud, Langou, Rozložník and van den Eshof, 2005): here for the block, and
-    # below for each vector once its length is known.
-    vectors = vectors - (vectors @ basis.T) @ basis
-    for vector in vectors[: basis.shape[1] - len(basis)]:
-        rest = vector - (fresh @ vector) @ fresh
-        size = float(np.linalg.norm(rest))
-        if size <= noise:
-            continue
-        rest /= size
-        for known in (basis, fresh):
-            rest -= (known @ rest) @ known
-        size = float(np.linalg.norm(rest))
-        # What is left of a unit vector that was nearly all rounding error is no new direction.
-        if size > 0.5:
-            fresh = np.vstack([fresh, rest / size])
-    return fresh
-
-
-def _moments(matrix: Matrix) -> tuple[npt.NDArray[np.int64], Float64s, float]:
-    """Return the finite rows' numbers, their mean row ``[d]`` and their total variance."""
+def _moments(matrix: Matrix) -> _Moments:
     blocks = _row_blocks(matrix.n_tokens)
     finite = np.empty(matrix.n_tokens, dtype=np.bool_)
     sums = np.zeros((len(blocks), 2, matrix.width))
     words = kernels.typed(matrix.words, matrix.format)
-    _for_each(
-        lambda n: _sum_rows(words, *blocks[n], finite, sums[n]),
-        len(blocks),
-        matrix,
-    )
+    _for_each(lambda n: _sum_rows(words, *blocks[n], finite, sums[n]), len(blocks), matrix)
     rows = np.flatnonzero(finite)
     mean, mean_square = sums.sum(axis=0) / max(len(rows), 1)
-    return rows, mean, float(np.maximum(mean_square - mean * mean, 0.0).sum())
+    # A constant column of many tokens may come out a little below zero.
+    variance = float(np.maximum(mean_square - mean * mean, 0.0).sum())
+    return _Moments(rows, mean, variance)
 
 
-def _covariance_product(matrix: Matrix, rows: npt.NDArray[np.int64], mean: Float64s) -> Apply:
-    """Return the function that multiplies ``[n, d]`` vectors by the covariance of some rows."""
+def _covariance_product(
+    matrix: Matrix,
+    rows: npt.NDArray[np.int64],
+    moments: _Moments,
+    precision: type[np.floating[Any]],
+) -> Apply:
+    """Return the function that multiplies ``[n, d]`` vectors by the covariance of some rows.
+
+    The covariance is in units of the square of ``moments.unit``, which keeps binary32 in range.
+    """
     blocks = _row_blocks(len(rows))
     words = kernels.typed(matrix.words, matrix.format)
+    scale = precision(1 / moments.unit)
+    # Rounding the mean to binary32 moves every row alike: an error of second order.
+    mean = (moments.mean / moments.unit).astype(precision)
 
     def apply(vectors: Float64s) -> Float64s:
         products = np.empty_like(vectors)
         for first in range(0, len(vectors), _BLOCK):
             chosen = vectors[first : first + _BLOCK]
-            padded = np.zeros((_BLOCK, matrix.width))
+            padded = np.zeros((_BLOCK, matrix.width), precision)
             padded[: len(chosen)] = chosen
-            sums = np.zeros((len(blocks), _BLOCK, matrix.width))
-            _for_each(
-                # Bound now: the loop must not move them under a thread.
-                lambda n, v=padded, s=sums: _apply_rows(words, rows, *blocks[n], mean, v, s[n]),
-                len(blocks),
-                matrix,
-            )
-            products[first : first + _BLOCK] = sums.sum(axis=0)[: len(chosen)] / len(rows)
+            sums = np.zeros((len(blocks), *padded.shape), precision)
+
+            def add(n: int, basis: Any = padded, into: Any = sums) -> None:
+                _apply_rows(words, rows, *blocks[n], scale, mean, basis, into[n])
+
+            _for_each(add, len(blocks), matrix)
+            total = sums.sum(axis=0, dtype=np.float64)
+            products[first : first + _BLOCK] = total[: len(chosen)] / len(rows)
         return products
 
     return apply
@@ -406,10 +340,148 @@ def _for_each(work: Callable[[int], object], n_blocks: int, matrix: Matrix) -> N
     for_blocks(some, n_blocks, 10 * row_bytes * matrix.n_tokens // max(n_blocks, 1))
 
 
+@dataclass(frozen=True, eq=False)
+class _Ritz:
+    """Approximate eigenpairs, by descending value, and what their residuals say of the error."""
+
+    values: Float64s
+    vectors: Float64s
+    residuals: Float64s
+    sine_bounds: Float64s
+    noise: float
+    passes: int
+
+
+def _search(matrix: Matrix, moments: _Moments, count: int, tolerance: float) -> _Ritz:
+    """Find the leading eigenpairs of the covariance, each stage starting where the last ended.
+
+    A few cheap passes over some rows, then binary32 over all rows to about its own noise, then
+    binary64, which alone decides: what came before only saves passes.
+    """
+    rows = moments.rows
+    # Wider than asked for, so that the last eigenvalue and the next cannot hide each other.
+    block = min(matrix.width, -(-(count + 1) // _BLOCK) * _BLOCK)
+    vectors = _start(block, matrix.width)
+    # The early stages do not know their rounding errors (over many rows these average out far below
+    # any bound), and need not: they stop where it seems good enough, or after these many passes.
+    stages: list[tuple[npt.NDArray[np.int64], type[np.floating[Any]], float, int]] = []
+    if len(rows) * matrix.width > _SMALL:
+        stages += [(rows[::_SAMPLING], np.float32, 0.0, 4), (rows, np.float32, 0.0, 16)]
+    # A row's length times its projection on a vector is what is summed; the factor covers sums
+    # over d and V, whose rounding errors add up like a random walk, with room.
+    stages += [(rows, np.float64, 32 * _U * moments.length, _MAX_PASSES)]
+    passes = 0
+    for chosen, precision, noise, limit in stages:
+        apply = _covariance_product(matrix, chosen, moments, precision)
+        ritz = _leading(apply, vectors, count, noise, tolerance, limit)
+        vectors = ritz.vectors[:block]
+        passes += ritz.passes
+    square = moments.unit**2
+    return replace(
+        ritz,
+        values=ritz.values * square,
+        residuals=ritz.residuals * square,
+        noise=ritz.noise * square,
+        passes=passes,
+    )
+
+
+def _leading(
+    apply: Apply, start: Float64s, count: int, noise: float, tolerance: float, limit: int
+) -> _Ritz:
+    """Find the leading eigenpairs of a covariance, given by its products with vectors.
+
+    Parameters
+    ----------
+    apply
+        Maps ``[n, d]`` vectors to their products.
+    start
+        ``[b, d]``, orthonormal, b > count where d allows it.
+    count
+        How many pairs must meet the tolerance.
+    noise
+        Rounding error of a product, as a share of the root of the largest eigenvalue.
+    tolerance
+        On the sine bounds.
+    limit
+        On the passes.
+    """
+    basis = np.empty((0, start.shape[1]))
+    products = np.empty((0, start.shape[1]))
+    fresh = start
+    for passes in range(1, limit + 1):
+        basis = np.concatenate([basis, fresh])
+        products = np.concatenate([products, apply(fresh)])
+        ritz = _rayleigh_ritz(basis, products, len(start), noise, passes)
+        fresh = _orthonormal(products[-len(fresh) :], basis, ritz.noise)
+        if len(fresh) == 0:
+            break
+        open_ = np.flatnonzero(~(ritz.sine_bounds[:count] <= tolerance))
+        # Residuals fall no further than the noise: what is not told apart now never will be.
+        final = ritz.residuals <= ritz.noise / 4
+        if len(open_) == 0 or any(final[max(n - 1, 0) : n + 2].all() for n in open_):
+            break
+    return ritz
+
+
+def _rayleigh_ritz(
+    basis: Float64s, products: Float64s, block: int, noise: float, passes: int
+) -> _Ritz:
+    projected = basis @ products.T
+    values, weights = np.linalg.eigh((projected + projected.T) / 2)
+    leading = slice(None, -2 * block - 1, -1)
+    values, weights = values[leading], np.ascontiguousarray(weights[:, leading].T)
+    vectors = weights @ basis
+    residuals = np.linalg.norm(weights @ products - values[:, None] * vectors, axis=1)
+    noise *= float(np.sqrt(max(values[0], 0.0)))
+    errors = residuals + noise
+    gaps = np.full(len(values), np.inf)
+    if len(values) > 1:
+        gaps[1:] = (values - errors)[:-1] - values[1:]
+        # Any later Ritz value may still grow into the next eigenvalue.
+        below = np.maximum.accumulate((values + errors)[::-1])[::-1]
+        gaps[:-1] = np.minimum(gaps[:-1], values[:-1] - below[1:])
+    with np.errstate(divide="ignore"):
+        sine_bounds = np.where(gaps > 0, errors / np.maximum(gaps, 0.0), np.inf)
+    return _Ritz(values, vectors, residuals, sine_bounds, noise, passes)
+
+
+def _start(block: int, width: int) -> Float64s:
+    """Return fixed orthonormal vectors, ``[block, d]``, unrelated to any matrix."""
+    if block == width:
+        return np.eye(width)
+    # Raw output of a bit generator: unlike numpy's normal deviates, it never changes. More than
+    # needed, as signs in few dimensions may be linearly dependent.
+    bits = np.random.PCG64(_SEED).random_raw(4 * block * width)
+    signs = np.where(bits >> np.uint64(63), 1.0, -1.0).reshape(4 * block, width)
+    return _orthonormal(signs, np.empty((0, width)), 0.25)[:block]
+
+
+def _orthonormal(vectors: Float64s, basis: Float64s, noise: float) -> Float64s:
+    """Return an orthonormal basis of what the vectors add to the span of a basis, above a noise."""
+    fresh = np.empty((0, basis.shape[1]))
+    # Twice is enough (Giraud, Langou, Rozložník and van den Eshof, 2005): here for the block, and
+    # below for each vector once its length is known.
+    vectors = vectors - (vectors @ basis.T) @ basis
+    for vector in vectors[: basis.shape[1] - len(basis)]:
+        rest = vector - (fresh @ vector) @ fresh
+        size = float(np.linalg.norm(rest))
+        if size <= noise:
+            continue
+        rest /= size
+        for known in (basis, fresh):
+            rest -= (known @ rest) @ known
+        size = float(np.linalg.norm(rest))
+        # What is left of a unit vector that was nearly all rounding error is no new direction.
+        if size > 0.5:
+            fresh = np.vstack([fresh, rest / size])
+    return fresh
+
+
 _FASTMATH = {"reassoc", "contract"}
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)  # type: ignore[misc]
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
 def _sum_rows(words, start, stop, finite, sums):  # type: ignore[no-untyped-def]
     """Mark finite rows, and add them and their squares into ``sums``, ``[2, d]``."""
     row = np.empty(words.shape[1])
@@ -428,17 +500,18 @@ def _sum_rows(words, start, stop, finite, sums):  # type: ignore[no-untyped-def]
                 squares[k] += row[k] * row[k]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)  # type: ignore[misc]
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
 def _project(x, basis, y):  # type: ignore[no-untyped-def]
     """Fill ``y[r, c] = x[r] · basis[c]``, all ``[8, d]``, sixteen sums at a time."""
+    zero = x.dtype.type(0)
     for r in range(0, 8, 4):
         x0, x1, x2, x3 = x[r], x[r + 1], x[r + 2], x[r + 3]
         for c in range(0, 8, 4):
             b0, b1, b2, b3 = basis[c], basis[c + 1], basis[c + 2], basis[c + 3]
-            s00 = s01 = s02 = s03 = 0.0
-            s10 = s11 = s12 = s13 = 0.0
-            s20 = s21 = s22 = s23 = 0.0
-            s30 = s31 = s32 = s33 = 0.0
+            s00 = s01 = s02 = s03 = zero
+            s10 = s11 = s12 = s13 = zero
+            s20 = s21 = s22 = s23 = zero
+            s30 = s31 = s32 = s33 = zero
             for k in range(x.shape[1]):
                 s00 += x0[k] * b0[k]
                 s01 += x0[k] * b1[k]
@@ -462,7 +535,7 @@ def _project(x, basis, y):  # type: ignore[no-untyped-def]
             y[r + 3, c], y[r + 3, c + 1], y[r + 3, c + 2], y[r + 3, c + 3] = s30, s31, s32, s33
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)  # type: ignore[misc]
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
 def _accumulate(x, y, sums):  # type: ignore[no-untyped-def]
     """Add ``yᵀ · x`` into ``sums``; x and sums are ``[8, d]``, y is ``[8, 8]``."""
     # Tiles of x stay in the first-level cache. One-dimensional views, eight at most beside the
@@ -482,33 +555,38 @@ def _accumulate(x, y, sums):  # type: ignore[no-untyped-def]
                 )
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)  # type: ignore[misc]
-def _apply_rows(words, rows, start, stop, mean, basis, sums):  # type: ignore[no-untyped-def]
-    """Add ``Xᵀ · (X · basisᵀ)`` into ``sums``, X being ``words[rows[start:stop]] − mean``."""
-    x = np.zeros((8, words.shape[1]))
-    y = np.zeros((8, 8))
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
+def _apply_rows(words, rows, start, stop, scale, mean, basis, sums):  # type: ignore[no-untyped-def]
+    """Add ``Xᵀ · (X · basisᵀ)`` into ``sums``, X being ``words[rows[start:stop]] · scale − mean``.
+
+    All in the precision of the four arrays of floats.
+    """
+    kind = basis.dtype.type
+    x = np.zeros((8, words.shape[1]), basis.dtype)
+    y = np.zeros((8, 8), basis.dtype)
     for i in range(start, stop, 8):
         for r in range(8):
             centred = x[r]
             if i + r < stop:
                 row = rows[i + r]
                 for k in range(words.shape[1]):
-                    centred[k] = kernels.widen(words[row, k]) - mean[k]
+                    centred[k] = kind(kernels.widen(words[row, k])) * scale - mean[k]
             else:
                 centred[:] = 0.0
         _project(x, basis, y)
         _accumulate(x, y, sums)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc]
-def _project_rows(words, start, stop, origin, basis, projections):  # type: ignore[no-untyped-def]
-    """Fill ``projections[i] = (words[i] − origin) · basisᵀ``, ``[V, 8]``."""
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
+def _project_rows(words, start, stop, basis, projections):  # type: ignore[no-untyped-def]
+    """Fill ``projections[i] = words[i] · basisᵀ``, ``[V, 8]``."""
     x = np.zeros((8, words.shape[1]))
     y = np.zeros((8, 8))
     for i in range(start, stop, 8):
         for r in range(min(8, stop - i)):
+            values = x[r]
             for k in range(words.shape[1]):
-                x[r, k] = kernels.widen(words[i + r, k]) - origin[k]
+                values[k] = kernels.widen(words[i + r, k])
         _project(x, basis, y)
         for r in range(min(8, stop - i)):
             projections[i + r] = y[r]

@@ -15,26 +15,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from isologit.equivalence.edge import FALSE_ALARM_RATE, FEWEST_ROWS, Edge, EdgeTest
+from isologit.equivalence.edge import FALSE_ALARM_RATE, FEWEST_ROWS, LEAST_RATIO, Edge, EdgeTest
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import row_classes
-from isologit.numerics import distances, exact, kernels
+from isologit.numerics import distances, kernels
 from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix
 
-_SKETCH_WIDTH = 32
-_LEAF_ROWS = 64
+_LEAF_ROWS = 32
 # A subsample keeps one row in four of the one before it, so that a cluster of any size fills some
 # half of a leaf in one of them.
 _THINNING = 4
-_MOST_CLUSTERS = 16
+_MOST_CLUSTERS = 32
 _MOST_FAILURES = 8
 _MOST_ROUNDS = 8
+# In nats, among the rows of a leaf. Ordinary rows next to a cluster reach 3 or 4; a row of a
+# cluster that can pass has 5 or more unless its own leaf cuts it off from the others.
+_LEAST_SCORE = 4.0
 _SEED = 20_250_701
 _BLOCK_ROWS = 1024
-# What a leaf costs, in bytes of a matrix pass: 64² sketched distances and as many sorted numbers.
-_LEAF_BYTES = 1 << 19
+# What a leaf costs, in bytes of a matrix pass: 32² sketched distances and as many sorted numbers.
+_LEAF_BYTES = 1 << 17
 
 Rows = npt.NDArray[np.int64]
 
@@ -75,7 +77,7 @@ def find_cluster(matrix: Matrix, rows: Partition | None = None) -> Cluster | Non
 
 
 def find_clusters(matrix: Matrix, rows: Partition | None = None) -> list[Cluster]:
-    """Return the clusters that stand out, most prominent first; at most 16, disjoint.
+    """Return the clusters that stand out, most prominent first; at most 32, disjoint.
 
     Zero rows and rows with an infinity or a NaN are set apart. Rows of equal values count as one
     row wherever distances are concerned, so duplicates of an ordinary row are no cluster.
@@ -101,26 +103,25 @@ def find_clusters(matrix: Matrix, rows: Partition | None = None) -> list[Cluster
     if len(cloud.rows) < 2 * FEWEST_ROWS:
         return []
     test = EdgeTest(cloud.multiplicities > 1)
+    scores, nearest = _isolation(cloud.sketch)
     found: list[_Found] = []
-    scores = _isolation(cloud.sketch())
+    seen = scores < _LEAST_SCORE
     failures = 0
     for row in np.argsort(-scores, kind="stable"):
-        if scores[row] <= 0:
-            # Struck off below, or nowhere near an edge; the former come before the latter.
-            if scores[row] == 0:
-                break
+        if seen[row]:
             continue
-        squares, grown = _grow(cloud, test, int(row))
+        by_distance, grown = _grow(cloud, test, int(row))
         if grown is None:
             failures += 1
-            scores[np.argpartition(squares, _LEAF_ROWS)[:_LEAF_ROWS]] = -1
+            seen[by_distance[:_LEAF_ROWS]] = True
         else:
             failures = 0
-            scores[grown.members] = -1
-            found.append(grown)
+            seen[grown.members] = True
+            if _is_dense(grown.members, nearest):
+                found.append(grown)
         if failures == _MOST_FAILURES or len(found) == _MOST_CLUSTERS:
             break
-    return [cloud.cluster(each, test) for each in _disjoint(found)]
+    return [cloud.cluster(each) for each in _disjoint(found)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,22 +144,31 @@ class _Cloud:
         ``[U]`` the first token of each class that takes part.
     multiplicities
         ``[U]`` how many tokens hold that row.
+    sketch
+        ``[U, k]`` each row in k ≤ 32 numbers.
     """
 
     matrix: Matrix
     labels: npt.NDArray[np.int32]
     rows: Rows
     multiplicities: npt.NDArray[np.int64]
+    sketch: Float64s
 
     @classmethod
     def of(cls, matrix: Matrix, partition: Partition) -> "_Cloud":
-        squares = exact.row_squares(matrix)
+        """Leave out duplicates, zero rows and rows with an infinity or a NaN."""
         sizes = partition.sizes()
         first = np.empty(len(sizes), dtype=np.int64)
         # Reversed, so that the smallest id of each class is written last.
         first[partition.labels[::-1]] = np.arange(matrix.n_tokens - 1, -1, -1)
-        takes_part = np.isfinite(squares[first]) & (squares[first] > 0)
-        return cls(matrix, partition.labels, first[takes_part], sizes[takes_part])
+        sketch = _sketch(matrix, first)
+        takes_part = np.asarray(np.isfinite(sketch).all(axis=1))
+        for n in np.flatnonzero(~sketch.any(axis=1)):
+            takes_part[n] = matrix.rows(first[n]).any()
+        if takes_part.all():
+            return cls(matrix, partition.labels, first, sizes, sketch)
+        first, sizes, sketch = first[takes_part], sizes[takes_part], sketch[takes_part]
+        return cls(matrix, partition.labels, first, sizes, sketch)
 
     def values(self, members: Rows) -> Float64s:
         """Return the values of some of the distinct rows, ``[n, d]``."""
@@ -184,31 +194,7 @@ class _Cloud:
         )
         return squares
 
-    def sketch(self) -> Float64s:
-        """Return each distinct row in at most 32 numbers, ``[U, k]``: distances shrink alike.
-
-        Each number is a sum over a block of columns with fixed random signs and sizes. The sizes
-        keep rows of small integers apart, whose differences would cancel under signs alone.
-        """
-        width = self.matrix.width
-        k = min(_SKETCH_WIDTH, width)
-        bounds = np.arange(k + 1) * width // k
-        # The raw stream of PCG64 is the same in every version of numpy.
-        random = np.random.PCG64(_SEED).random_raw(width)
-        sizes = 0.75 + (random >> np.uint64(11)) * 2.0**-54
-        weights = np.where(random & np.uint64(1), -sizes, sizes)
-        sketch = np.empty((len(self.rows), k))
-        words = kernels.typed(self.matrix.words, self.matrix.format)
-        for_blocks(
-            lambda start, stop: distances.sketch_rows(
-                words, self.rows, weights, bounds, start, stop, sketch
-            ),
-            len(self.rows),
-            width * self.matrix.format.itemsize,
-        )
-        return sketch
-
-    def cluster(self, found: _Found, test: EdgeTest) -> Cluster:
+    def cluster(self, found: _Found) -> Cluster:
         """Return the tokens of a cluster's rows, and why it is one."""
         is_member = np.zeros(int(self.labels.max()) + 1, dtype=np.bool_)
         is_member[self.labels[self.rows[found.members]]] = True
@@ -218,34 +204,74 @@ class _Cloud:
         why = (
             f"{edge.inside} distinct rows lie within {edge.near:.3g} of their centre and {others} "
             f"within {edge.far:.3g}, {edge.ratio:.1f} times as far: evidence of "
-            f"{edge.evidence:.0f} nats, where {test.threshold:.0f} would pass in one of "
+            f"{edge.evidence:.0f} nats, where {edge.threshold:.0f} would pass in one of "
             f"{1 / FALSE_ALARM_RATE:,.0f} matrices of {len(self.rows)} distinct rows whose number "
             "within a distance grows at least in proportion to it"
         )
         return Cluster(token_ids, edge.evidence, edge.ratio, why)
 
 
-def _isolation(sketch: Float64s) -> Float64s:
-    """Return for each sketched row how sharply its near neighbours end; 0 where they do not."""
+def _sketch(matrix: Matrix, rows: Rows) -> Float64s:
+    """Return some rows in at most 32 numbers each, ``[n, k]``, all distances shrunk much alike.
+
+    Each number is a sum over every 32nd column with fixed random signs and sizes. The sizes keep
+    rows of small integers apart, whose differences would often cancel under signs alone.
+    """
+    # The raw stream of PCG64 is the same in every version of numpy.
+    random = np.random.PCG64(_SEED).random_raw(matrix.width)
+    sizes = 0.75 + (random >> np.uint64(11)) * 2.0**-54
+    weights = np.where(random & np.uint64(1), -sizes, sizes)
+    sketch = np.empty((len(rows), min(distances.SKETCH_WIDTH, matrix.width)))
+    words = kernels.typed(matrix.words, matrix.format)
+    for_blocks(
+        lambda start, stop: distances.sketch_rows(words, rows, weights, start, stop, sketch),
+        len(rows),
+        matrix.width * matrix.format.itemsize,
+    )
+    return sketch
+
+
+def _isolation(sketch: Float64s) -> tuple[Float64s, Float64s]:
+    """Return how sharply the near neighbours of each row end, and its nearest one's distance.
+
+    Both are of sketches, and among the few rows that share a leaf of a tree with it.
+    """
     n_rows = len(sketch)
     scores = np.zeros(n_rows)
+    nearest = np.full(n_rows, np.inf)
     order = np.argsort(np.random.PCG64(_SEED).random_raw(n_rows), kind="stable")
     columns = _split_columns(sketch[order[:4096]])
     n_kept = n_rows
     while n_kept >= 2 * FEWEST_ROWS:
-        kept = order[:n_kept].copy()
-        bounds = distances.halve(sketch, columns, kept, _LEAF_ROWS)
-        for_blocks(
-            lambda start, stop, kept=kept, bounds=bounds: distances.isolation(  # type: ignore[misc]
-                sketch, kept, bounds, start, stop, scores
-            ),
-            len(bounds) - 1,
-            _LEAF_BYTES,
-        )
+        # Two trees that halve in other columns: what one cuts in two the other keeps whole.
+        for first in (0, len(columns) // 2):
+            kept = order[:n_kept].copy()
+            _search_leaves(sketch, np.roll(columns, -first), kept, scores, nearest)
         if n_kept <= _LEAF_ROWS:
             break
         n_kept //= _THINNING
-    return scores
+    return scores, np.sqrt(nearest)
+
+
+def _search_leaves(
+    sketch: Float64s, columns: Rows, kept: Rows, scores: Float64s, nearest: Float64s
+) -> None:
+    bounds = distances.halve(sketch, columns, kept, _LEAF_ROWS)
+    for_blocks(
+        lambda start, stop: distances.isolation(sketch, kept, bounds, start, stop, scores, nearest),
+        len(bounds) - 1,
+        _LEAF_BYTES,
+    )
+
+
+def _is_dense(members: Rows, nearest: Float64s) -> bool:
+    """Return whether a group's rows lie closer together than other rows do among themselves.
+
+    So the parts of a cloud that is merely in several pieces are no clusters. The others' upper
+    quartile is what counts, so that most of them may be in clusters of their own.
+    """
+    others = np.delete(nearest, members)
+    return bool(LEAST_RATIO * np.median(nearest[members]) <= np.quantile(others, 0.75))
 
 
 def _split_columns(sample: Float64s) -> npt.NDArray[np.int64]:
@@ -257,13 +283,13 @@ def _split_columns(sample: Float64s) -> npt.NDArray[np.int64]:
     return columns
 
 
-def _grow(cloud: _Cloud, test: EdgeTest, row: int) -> tuple[Float64s, _Found | None]:
+def _grow(cloud: _Cloud, test: EdgeTest, row: int) -> tuple[Rows, _Found | None]:
     """Look for an edge around a row, then around the centre of what it encloses, and so on.
 
-    Returns the squared distances from the row, and the cluster at the fixed point.
+    Returns all rows by distance from that row, and the cluster at the fixed point.
     """
-    squares = from_row = cloud.square_distances(cloud.values(np.array([row]))[0])
-    order = np.argsort(squares, kind="stable")
+    squares = cloud.square_distances(cloud.values(np.array([row]))[0])
+    order = from_row = np.argsort(squares, kind="stable")
     edge = test.likely_edge(squares, order)
     members: Rows = np.empty(0, dtype=np.int64)
     for _ in range(_MOST_ROUNDS):

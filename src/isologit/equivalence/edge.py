@@ -13,8 +13,9 @@ tail's exponent; the weaker of the two counts.
 
 κ is 1, which is the slowest growth of any cloud that fills a curve, a sheet or a space, or what is
 measured on the same side of the window if that is less: ln 2 over the logarithm of the ratio
-between the side's window end and its median distance. So clouds whose scales spread evenly over
-many powers of ten, and heavy tails, raise no alarm.
+between the side's window end and its median distance. A window that is narrower, in the ratio, than
+either of these spreads counts for nothing. So clouds whose scales spread evenly over many powers of
+ten, and heavy tails, raise no alarm.
 
 The derivation, the false-alarm rates measured, and what the test cannot see are in
 docs/decisions/0003-cluster-null-model.md.
@@ -89,15 +90,7 @@ class EdgeTest:
     def __init__(self, duplicated: npt.NDArray[np.bool_]) -> None:
         self._duplicated = duplicated
         self._duplicated_share = float(duplicated.mean())
-        n_rows = len(duplicated)
-        self._stragglers = _straggler_ladder(n_rows)
-        # Bonferroni over centres, ranks and numbers of stragglers.
-        tests = float(n_rows) ** 2 * len(self._stragglers)
-        threshold = float(np.log(tests / FALSE_ALARM_RATE))
-        if duplicated.any():
-            # Two independent bounds are multiplied: P(product ≤ e^-t) ≤ (1 + t)·e^-t.
-            threshold += float(np.log1p(2 * threshold))
-        self.threshold = threshold
+        self._stragglers = np.array(_straggler_ladder(len(duplicated)))
 
     def edge(self, squares: Float64s, order: npt.NDArray[np.int64]) -> Edge | None:
         """Return the most prominent edge that passes, or None.
@@ -109,7 +102,7 @@ class EdgeTest:
         order
             ``[U]`` the rows by that distance.
         """
-        return self._edge(squares, order, LEAST_RATIO, self.threshold)
+        return self._edge(squares, order, LEAST_RATIO, 1.0)
 
     def likely_edge(self, squares: Float64s, order: npt.NDArray[np.int64]) -> Edge | None:
         """Return an edge worth another look from a better centre, or None.
@@ -117,23 +110,23 @@ class EdgeTest:
         In many dimensions a member sees the others √2 times as far away as their centre does, so
         half of the ratio and a quarter of the evidence are enough here.
         """
-        return self._edge(squares, order, LEAST_RATIO / 2, self.threshold / 4)
+        return self._edge(squares, order, LEAST_RATIO / 2, 0.25)
 
     def _edge(
         self,
         squares: Float64s,
         order: npt.NDArray[np.int64],
         least_ratio: float,
-        threshold: float,
+        share_of_threshold: float,
     ) -> Edge | None:
         n_rows = len(order)
         sorted_squares = squares[order]
         duplicated = np.cumsum(self._duplicated[order], dtype=np.int64)
-        last = min(int(_LARGEST_SHARE * n_rows), n_rows - FEWEST_ROWS) - 1
+        largest = min(int(_LARGEST_SHARE * n_rows), n_rows - FEWEST_ROWS)
         best: Edge | None = None
-        for stragglers in self._stragglers:
+        for stragglers in self._stragglers.tolist():
             first = max(FEWEST_ROWS - 1, _ROWS_PER_STRAGGLER * stragglers)
-            ends = np.arange(first, max(min(last, n_rows - FEWEST_ROWS - stragglers), first))
+            ends = np.arange(first, max(largest - stragglers, first))
             # The rows inside are 0 … n; one of them stands for the centre, so n count.
             near = sorted_squares[ends]
             far = sorted_squares[ends + stragglers + 1]
@@ -141,9 +134,12 @@ class EdgeTest:
             ends, near, far = ends[wide], near[wide], far[wide]
             if not len(ends):
                 continue
-            evidence = self._evidence(sorted_squares, duplicated, ends, stragglers)
+            thresholds = self._thresholds(ends)
+            evidence = self._evidence(sorted_squares, ends, stragglers)
+            evidence += self._evidence_of_duplicates(duplicated, ends, thresholds)
             contrast = evidence / (ends + 1 + stragglers)
-            rank = np.where(evidence >= threshold, contrast * np.log(ends + 1), 0.0)
+            passes = evidence >= share_of_threshold * thresholds
+            rank = np.where(passes, contrast * np.log(ends + 1), 0.0)
             n = int(np.argmax(rank))
             if rank[n] == 0:
                 continue
@@ -156,36 +152,59 @@ class EdgeTest:
                 near=float(np.sqrt(near[n])),
                 far=float(np.sqrt(far[n])),
                 evidence=float(evidence[n]),
-                threshold=self.threshold,
+                threshold=float(thresholds[n]),
             )
             if best is None or edge.prominence > best.prominence:
                 best = edge
         return best
 
+    def _thresholds(self, ends: npt.NDArray[np.int64]) -> Float64s:
+        """Return the evidence that an edge after this many rows must have.
+
+        The rate of false alarms is shared out (Bonferroni): equally among centres, as 1/(n(n + 1))
+        among ranks n, and equally among the numbers of stragglers that go with a rank.
+        """
+        choices = np.searchsorted(self._stragglers * _ROWS_PER_STRAGGLER, ends, side="right")
+        tests = len(self._duplicated) * ends * (ends + 1.0) * choices
+        if self._duplicated_share > 0:
+            tests *= 2  # with duplicates counted, and without
+        thresholds: Float64s = np.log(tests / FALSE_ALARM_RATE)
+        return thresholds
+
     def _evidence(
-        self,
-        squares: Float64s,
-        duplicated: npt.NDArray[np.int64],
-        ends: npt.NDArray[np.int64],
-        stragglers: int,
+        self, squares: Float64s, ends: npt.NDArray[np.int64], stragglers: int
     ) -> Float64s:
         begins = ends + stragglers + 1
         outside = len(squares) - begins
         near, far = squares[ends], squares[begins]
         log_ratio = np.log(far / near) / 2
-        # A median at the centre itself has no exponent to speak of: evidence 0.
+        # A median at the centre itself is infinitely far from the window, in the ratio.
         with np.errstate(divide="ignore"):
             spread_inside = np.log(near / squares[ends // 2 + 1]) / 2
         spread_outside = np.log(squares[begins + outside // 2] / far) / 2
         within = _surprise(ends, stragglers, _exponent(spread_inside) * log_ratio)
         beyond = _surprise(outside - 1, stragglers, _exponent(spread_outside) * log_ratio)
         evidence: Float64s = np.minimum(within, beyond)
-        if self._duplicated_share > 0:
-            # Which rows are duplicated says nothing of where they lie, in the null model: a group
-            # of few distinct rows, each held by many tokens, stands out by that too.
-            held = duplicated[ends]
-            evidence = evidence + _surprise(held, ends + 1 - held, -np.log(self._duplicated_share))
+        evidence[np.maximum(spread_inside, spread_outside) > log_ratio] = 0.0
         return evidence
+
+    def _evidence_of_duplicates(
+        self,
+        duplicated: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        thresholds: Float64s,
+    ) -> Float64s:
+        """Return what the duplicated rows among those inside add, net of the price of counting it.
+
+        In the null model, which rows are duplicated says nothing of where they lie: a group of few
+        distinct rows, each held by many tokens, stands out by that too. The product of two bounds
+        is at most e^-t with probability (1 + t)·e^-t, hence the price.
+        """
+        if self._duplicated_share == 0:
+            return np.zeros(len(ends))
+        held = duplicated[ends]
+        nats = _surprise(held, ends + 1 - held, -np.log(self._duplicated_share))
+        return np.maximum(nats - np.log1p(2 * thresholds), 0.0)
 
 
 def _straggler_ladder(n_rows: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Hidden states: the vectors at which logits are asked for, and whether a norm could output them."""
+"""Hidden states: where logits are asked for, and whether a norm could output them."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isologit.checkpoint.head import FinalNorm
-from isologit.errors import DuplicateTokenError, EmptyClusterError, StateError, TokenIdError
 from isologit.equivalence.partition import TokenIds
+from isologit.errors import DuplicateTokenError, EmptyClusterError, StateError, TokenIdError
 from isologit.numerics.arithmetic import Arithmetic
 from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.stored import Matrix, Vector

@@ -9,22 +9,34 @@ import numpy as np
 
 from isologit.numerics.kernels import widen
 
+SKETCH_WIDTH = 32
+
 _REASSOCIATE = {"reassoc", "contract"}
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_REASSOCIATE)
-def sketch_rows(words, rows, weights, bounds, start, stop, sketch):  # type: ignore[no-untyped-def]
-    """Fill ``sketch[n, j]`` with the weighted sum of ``words[rows[n]]`` over block j of columns.
+def sketch_rows(words, rows, weights, start, stop, sketch):  # type: ignore[no-untyped-def]
+    """Fill ``sketch[n, j]`` with the weighted sum of columns j, j + 32, j + 64, … of a row.
 
-    ``bounds`` holds the first column of each block, and d at its end.
+    The row is ``words[rows[n]]``; ``sketch`` has 32 columns, or d where d is less.
     """
+    width = words.shape[1]
+    whole = width - width % SKETCH_WIDTH
+    sums = np.empty(SKETCH_WIDTH)
     for n in range(start, stop):
-        row = rows[n]
+        row = words[rows[n]]
+        for j in range(SKETCH_WIDTH):
+            sums[j] = 0.0
+        for first in range(0, whole, SKETCH_WIDTH):
+            # Slices of a constant length: the inner loop then runs in registers.
+            part = row[first : first + SKETCH_WIDTH]
+            part_weights = weights[first : first + SKETCH_WIDTH]
+            for j in range(SKETCH_WIDTH):
+                sums[j] += widen(part[j]) * part_weights[j]
+        for k in range(whole, width):
+            sums[k - whole] += widen(row[k]) * weights[k]
         for j in range(sketch.shape[1]):
-            total = 0.0
-            for k in range(bounds[j], bounds[j + 1]):
-                total += widen(words[row, k]) * weights[k]
-            sketch[n, j] = total
+            sketch[n, j] = sums[j]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_REASSOCIATE)
@@ -80,14 +92,14 @@ def halve(sketch, columns, order, leaf_rows):  # type: ignore[no-untyped-def]
     return np.array(bounds)
 
 
-@numba.njit(nogil=True, cache=True)
-def isolation(sketch, order, bounds, first_leaf, last_leaf, scores):  # type: ignore[no-untyped-def]
+@numba.njit(nogil=True, cache=True, fastmath=_REASSOCIATE)
+def isolation(sketch, order, bounds, first_leaf, last_leaf, scores, nearest):  # type: ignore[no-untyped-def]
     """Score how sharply the near neighbours of each row end, among the rows of its leaf.
 
     ``scores[row]`` becomes the largest over n and s of (n + s)·KL(n/(n + s) ‖ D_n/D_{n+s+1}) if
     that is larger than what it holds: D_n is the distance of the n-th neighbour, and s ≤ n/8
-    neighbours may lie in the gap (`isologit.equivalence.cluster` has the meaning). On either side
-    of the gap there must be at least 3 rows.
+    neighbours may lie in the gap (`isologit.equivalence.edge` has the meaning). On either side of
+    the gap there must be at least 3 rows. ``nearest[row]`` becomes D_1² if that is smaller.
     """
     for leaf in range(first_leaf, last_leaf):
         node = order[bounds[leaf] : bounds[leaf + 1]]
@@ -102,6 +114,8 @@ def isolation(sketch, order, bounds, first_leaf, last_leaf, scores):  # type: ig
                     total += difference * difference
                 squares[b] = total
             squares.sort()
+            if size > 1:
+                nearest[node[a]] = min(nearest[node[a]], squares[1])
             best = scores[node[a]]
             for n in range(3, size - 3):
                 stragglers = 0

@@ -4,15 +4,23 @@ Everything is written into a temporary directory beside the target and renamed a
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from isologit.checkpoint.wording import shown
 from isologit.errors import OutputExistsError, OutputWriteError
 
-# What marks a directory as ours to replace.
+# What marks a directory as ours to replace: our summary, and beside it nothing but our own files.
 _MARK = "summary.json"
+_OURS = {
+    _MARK,
+    *("tokens.parquet", "classes.parquet", "report.html"),
+    *("cluster_members.safetensors", "cluster_logits.safetensors"),
+}
+_SCHEMA = re.compile(rb'\s*\{\s*"schema"\s*:\s*"isologit\.')
 
 Writer = Callable[[Path], None]
 
@@ -26,21 +34,19 @@ def check_target(target: Path, *, force: bool) -> None:
     ------
     OutputExistsError
     """
-    if not (target.exists() or target.is_symlink()):
+    # lexists takes any name: one that is too long is for the write to refuse.
+    if not os.path.lexists(target):
         return
     if not force:
         raise OutputExistsError(
             f"{target} exists; nothing was touched. Choose another directory, or replace it with "
             "--force"
         )
-    ours = target.is_dir() and not target.is_symlink()
-    if ours:
-        names = {entry.name for entry in target.iterdir()}
-        ours = not names or _MARK in names
-    if not ours:
+    foreign = _foreign(target)
+    if foreign is not None:
         raise OutputExistsError(
-            f"{target} exists and holds no {_MARK}, so isologit did not write it; --force replaces "
-            "its own directories alone. Choose another directory"
+            f"{target} exists and {foreign}; nothing was touched. --force replaces only a "
+            "directory that isologit wrote. Choose another directory"
         )
 
 
@@ -93,17 +99,40 @@ def write_directory(target: Path, files: dict[str, Writer], *, force: bool = Fal
     return [target / name for name in files]
 
 
+def _foreign(target: Path) -> str | None:
+    """Return what shows that isologit did not make all of a target, or None where it did."""
+    if target.is_symlink() or not target.is_dir():
+        return "is not a directory"
+    # A directory that one stands in cannot be renamed away.
+    if target.resolve() == Path.cwd():
+        return "is the current directory"
+    try:
+        names = {entry.name for entry in target.iterdir()}
+        if not names:
+            return None
+        if strangers := sorted(names - _OURS):
+            return f"holds {shown(strangers[0])}, which isologit did not write"
+        with (target / _MARK).open("rb") as file:
+            ours = _SCHEMA.match(file.read(256))
+    except OSError as error:
+        return f"cannot be looked into ({error.strerror or error})"
+    return None if ours else f"holds a {_MARK} that isologit did not write"
+
+
 def _put_in_place(temporary: Path, target: Path) -> None:
     """Rename the finished directory to its target, setting an old one aside until it is there."""
     if not target.exists():
         temporary.rename(target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(old / target.name)
     try:
-        temporary.rename(target)
+        target.rename(old / target.name)
+        try:
+            temporary.rename(target)
+        except OSError:
+            (old / target.name).rename(target)
+            raise
     except OSError:
-        (old / target.name).rename(target)
         old.rmdir()
         raise
     shutil.rmtree(old, ignore_errors=True)

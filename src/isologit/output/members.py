@@ -1,6 +1,7 @@
 """Reading a cluster that a user brings: the seed's file, or a plain list of ids."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def read_members(path: Path) -> Members:
     EmptyClusterError
         It holds no ids.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises on a name that is too long
         raise ClusterFileError(f"{path} is not a file; expected a cluster file or a list of ids")
     if path.suffix not in (".json", ".txt"):
         return read_cluster(path)

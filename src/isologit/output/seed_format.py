@@ -15,13 +15,14 @@ from safetensors.numpy import save
 
 from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.safetensors import TensorInfo, read_header
+from isologit.checkpoint.wording import listed, shown
 from isologit.equivalence.partition import TokenIds
 from isologit.errors import (
     CheckpointError,
     ClusterCountError,
     ClusterFileError,
 )
-from isologit.findings import Audit, Classes
+from isologit.findings import Audit, Classes, utf8
 from isologit.numerics.stored import Vector
 from isologit.request import Members
 from isologit.steps import Arrays
@@ -58,7 +59,7 @@ def read_cluster(path: Path) -> Members:
             f"{path} is not a cluster file: {error}; expected safetensors with cluster_token_ids"
         ) from error
     if "cluster_token_ids" not in tensors:
-        held = ", ".join(sorted(tensors)[:8]) or "nothing"
+        held = listed(map(shown, sorted(tensors)), at_most=8) or "nothing"
         raise ClusterFileError(
             f"{path} holds no cluster_token_ids (it holds {held}); expected a file as the seed's "
             "1.4a or `isologit audit -o` writes it"
@@ -109,7 +110,7 @@ def metadata_of(findings: Audit | Classes) -> dict[str, str]:
     """Return what a file has to say of where it comes from."""
     return {
         "isologit": findings.isologit,
-        "source": findings.model.spec,
+        "source": utf8(findings.model.spec),
         "revision": findings.model.revision or "",
         "tensor": findings.matrix.tensor,
         "matrix_sha256": findings.matrix.sha256,

@@ -16,6 +16,7 @@ from isologit.findings import (
     RefinementFacts,
     RowFacts,
     StateFacts,
+    ValueClass,
     ValueFacts,
 )
 
@@ -184,8 +185,9 @@ def state(facts: StateFacts) -> list[str]:
         False: f"not reachable: {facts.why}",
         None: f"reachable or not is unknown: {facts.why}",
     }[facts.reachable]
+    kind = kinds[facts.kind]
     return [
-        f"Hidden state: {kinds[facts.kind]}",
+        f"{kind[0].upper()}{kind[1:]}",
         f"  Norm: {facts.norm:.6f}   Dtype: {FORMAT_NAMES[facts.dtype]}",
         f"  {reach[0].upper()}{reach[1:]}",
     ]
@@ -193,6 +195,8 @@ def state(facts: StateFacts) -> list[str]:
 
 def distribution(facts: ValueFacts, what: str) -> list[str]:
     """Return range, mean and median, as the seed prints them."""
+    if not facts.distinct:
+        return [f"None: no {what.lower()} is a number ({plural(facts.nan, 'token')} with NaN)"]
     lines = [
         f"{what} distribution ({FORMAT_NAMES[facts.dtype]}):",
         f"  Range: [{number(facts.min)}, {number(facts.max)}]",
@@ -206,6 +210,8 @@ def distribution(facts: ValueFacts, what: str) -> list[str]:
 
 def mode(facts: ValueFacts, what: str, vocabulary: int) -> list[str]:
     """Return the fullest class of equal values, and the maximum's for comparison."""
+    if not facts.distinct:
+        return [f"✓ {plural(facts.nan, 'token')} without a {what} are taken as one class"]
     return [
         f"✓ Found {plural(facts.mode.n_tokens, 'token')} with {what} = {number(facts.mode.value)}",
         f"  ({share(facts.mode.n_tokens, vocabulary)})",
@@ -215,13 +221,31 @@ def mode(facts: ValueFacts, what: str, vocabulary: int) -> list[str]:
     ]
 
 
+def own_class(facts: ValueClass, state: StateFacts, vocabulary: int) -> list[str]:
+    """Return which tokens cannot be told from the state's own (the seed line's 1.5d, 1.6a)."""
+    whose = f"token {state.token_ids[0]}" if state.kind == "token" else "the centroid"
+    own = len(set(facts.token_ids) & set(state.token_ids))
+    lines = [
+        f"{plural(facts.n_tokens, 'token')} with the dot product of {whose} with itself, "
+        f"{number(facts.value)}",
+        f"  ({share(facts.n_tokens, vocabulary)})",
+    ]
+    if state.kind == "centroid":
+        lines.append(f"  {own:,} of the {len(state.token_ids):,} that it is the centroid of")
+    if facts.n_tokens:
+        lines.append(f"  Token IDs (first 20): {ids(facts.token_ids, 20)}")
+    return lines
+
+
 def refinement(facts: RefinementFacts) -> list[str]:
     """Return what the iterated refinement did, step by step."""
     lines = [f"Start: {facts.start}"]
+    if not facts.steps:
+        return [*lines, f"⚠ Not begun: {facts.why}"]
     lines += [
-        f"  Iteration {n}: cluster {step.n_members:,}, indistinguishable {step.n_class:,}, "
-        f"centroid shift {number(step.shift)}"
-        for n, step in enumerate(facts.steps)
+        "  Cluster size by iteration: " + ", ".join(f"{step.n_members:,}" for step in facts.steps),
+        "  Indistinguishable (total): " + ", ".join(f"{step.n_class:,}" for step in facts.steps),
+        "  Centroid shift: " + ", ".join(f"{step.shift:.3g}" for step in facts.steps),
     ]
     sign = "✓ Converged" if facts.converged else "⚠ Did not converge"
     steps = plural(len(facts.steps), "iteration")

@@ -31,7 +31,7 @@ def audit_page(findings: Audit) -> RenderableType:
         *_cluster(findings.cluster),
         *_cosines(findings, vocabulary),
         *_state(findings),
-        *_logits(findings.logits, vocabulary),
+        *_logits(findings, findings.logits, vocabulary),
     ]
     if findings.comparison is not None:
         parts += _section("Comparison with the cluster", sentences.comparison(findings.comparison))
@@ -50,11 +50,9 @@ def classes_page(findings: Classes) -> RenderableType:
     vocabulary = findings.matrix.shape[0]
     parts: list[RenderableType] = [*_opening(findings), *_rows(findings.rows, vocabulary)]
     if findings.logits is not None and findings.class_rows is not None:
-        parts += [
-            *_cluster(findings.cluster),
-            *_state(findings),
-            *_logits(findings.logits, vocabulary),
-        ]
+        if findings.cluster is not None:
+            parts += _cluster(findings.cluster)
+        parts += [*_state(findings), *_logits(findings, findings.logits, vocabulary)]
         if findings.comparison is not None:
             parts += _section(
                 "Comparison with the cluster", sentences.comparison(findings.comparison)
@@ -82,7 +80,9 @@ def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableTy
     ]
     for info in shown:
         mark = " ← W" if info.name == findings.matrix.tensor else ""
-        table.add_row(Text(info.name + mark), info.dtype, str(info.shape), f"{info.bytes:,}")
+        table.add_row(
+            _text(info.name + mark), _text(info.dtype), str(info.shape), f"{info.bytes:,}"
+        )
     hidden = len(findings.tensors) - len(shown)
     more = [f"… and {sentences.plural(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
     return Group(
@@ -105,18 +105,18 @@ def reproduction_page(findings: Reproduction) -> RenderableType:
     for figure in findings.figures:
         if figure.section != section:
             section = figure.section
-            table.add_row(Text(section, style="bold"))
+            table.add_row(_text(section, "bold"))
         style = {"equal": "green", "differs": "yellow", "not compared": "dim"}[figure.verdict]
         verdict: str = figure.verdict
         if figure.difference is not None:
             verdict += f" by {figure.difference:+.8g}"
         elif figure.note:
-            verdict += f": {figure.note}"
+            verdict += f": {figure.note}" if figure.verdict == "not compared" else f" {figure.note}"
         table.add_row(
-            "  " + figure.figure,
-            _shown(figure.published),
-            _shown(figure.this_run),
-            Text(verdict, style=style),
+            _text("  " + figure.figure),
+            _text(_shown(figure.published)),
+            _text(_shown(figure.this_run)),
+            _text(verdict, style),
             "depends on it" if figure.depends_on_arithmetic else "",
         )
     summary = (
@@ -124,8 +124,7 @@ def reproduction_page(findings: Reproduction) -> RenderableType:
     )
     return Group(
         *_lines(sentences.matrix(findings.matrix, findings.model.name)),
-        sentences.device(findings.arithmetic),
-        f"Beside: {findings.published}",
+        *_lines([sentences.device(findings.arithmetic), f"Beside: {findings.published}"]),
         "",
         table,
         "",
@@ -200,23 +199,30 @@ def _state(findings: Audit | Classes) -> list[RenderableType]:
     lines = sentences.state(findings.state)
     parts = _section("Hidden state", lines)
     if findings.centroid is not None:
-        parts += _lines(_centroid(findings.centroid))
+        whose = "Row" if findings.state.kind == "mean" else "Member"
+        parts += _lines(_centroid(findings.centroid, whose))
     return parts
 
 
-def _centroid(centroid: CentroidFacts) -> Sequence[str]:
+def _centroid(centroid: CentroidFacts, whose: str) -> Sequence[str]:
     own = centroid.member_norm
     return [
-        "Member norms:",
+        f"{whose} norms:",
         f"  Min: {own.min:.6f}   Max: {own.max:.6f}   Mean: {own.mean:.6f}",
     ]
 
 
-def _logits(logits: ValueFacts, vocabulary: int) -> list[RenderableType]:
-    return [
+def _logits(findings: Audit | Classes, logits: ValueFacts, vocabulary: int) -> list[RenderableType]:
+    parts = [
         *_section("Dot products", sentences.distribution(logits, "Dot product")),
         *_section("Logit equivalence class", sentences.mode(logits, "dot product", vocabulary)),
     ]
+    if findings.own_class is not None and findings.state is not None:
+        parts += _section(
+            "The state's own class",
+            sentences.own_class(findings.own_class, findings.state, vocabulary),
+        )
+    return parts
 
 
 def _distinct(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]:
@@ -232,6 +238,8 @@ def _distinct(values: ValueFacts, vocabulary: int, what: str) -> list[Renderable
 
 
 def _top(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]:
+    if not values.distinct:
+        return [Text(f"Total unique {what} values: 0")]
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     table.add_column(what, justify="right")
@@ -258,8 +266,13 @@ def _section(title: str, lines: Sequence[str]) -> list[RenderableType]:
 
 
 def _lines(lines: Sequence[str]) -> list[RenderableType]:
-    # Text, not str: names from a checkpoint may hold what rich would read as markup.
-    return [Text(line) for line in lines]
+    return [_text(line) for line in lines]
+
+
+def _text(text: str, style: str = "") -> Text:
+    # Text, not str: names from a file may hold what rich would read as markup, and escapes that
+    # a terminal would obey.
+    return Text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), style=style)
 
 
 def _shown(value: object) -> str:
