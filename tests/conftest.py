@@ -1,8 +1,14 @@
 """Fixtures for every test: the shared real checkpoints, and a place to run the command line."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first example of a test may compile a kernel. In CI the same examples are drawn every time.
+settings.register_profile("isologit", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("isologit")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

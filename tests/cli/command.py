@@ -1,0 +1,83 @@
+"""Running the command line in tests: in this process, or in one of its own."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from isologit.cli.main import run
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+# What a terminal or a CI service sets, and what would change the page.
+_OF_TERMINALS = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "ISOLOGIT_DEBUG")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left: its exit code and its two streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as JSON, read strictly: NaN and Infinity are no JSON."""
+        return json.loads(self.out, parse_constant=_refuse)
+
+    def section(self, title: str) -> list[str]:
+        """Return the lines under a title of the page, up to the next empty line."""
+        lines = self.out.splitlines()
+        start = lines.index(title) + 1
+        end = lines.index("", start) if "" in lines[start:] else len(lines)
+        return lines[start:end]
+
+
+def isologit(*arguments: object) -> Ran:
+    """Run a command in this process."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.dict(os.environ),
+    ):
+        for name in _OF_TERMINALS:
+            os.environ.pop(name, None)
+        code = run([str(argument) for argument in arguments])
+        out.flush()
+        err.flush()
+    return Ran(code, *(s.buffer.getvalue().decode() for s in (out, err)))  # type: ignore[attr-defined]
+
+
+def start(
+    *arguments: object,
+    program: tuple[str, ...] = ("-m", "isologit"),
+    environment: dict[str, str] | None = None,
+    **options: Any,
+) -> subprocess.Popen[bytes]:
+    """Start a command in a process of its own, with Python's warnings as errors."""
+    inherited = {k: v for k, v in os.environ.items() if k not in _OF_TERMINALS}
+    path = os.pathsep.join([str(SOURCE), *filter(None, [inherited.get("PYTHONPATH")])])
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", *program, *map(str, arguments)],
+        env=inherited | {"PYTHONPATH": path} | (environment or {}),
+        **options,
+    )
+
+
+def finished(process: subprocess.Popen[bytes]) -> Ran:
+    """Wait for a process and return what it left; a minute is far more than it needs."""
+    out, err = process.communicate(timeout=60)
+    return Ran(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON")
