@@ -308,6 +308,14 @@ CASES = [
         "model.decoder.final_layer_norm.weight", "model.decoder.final_layer_norm.bias", eps=1e-5,
     ),
     Case(
+        "biogpt_whose_last_norm_takes_no_epsilon_of_the_config",
+        config("biogpt", layer_norm_eps=1e-12),
+        {"biogpt.embed_tokens.weight": W, "biogpt.layer_norm.weight": G,
+        "biogpt.layer_norm.bias": G},
+        "biogpt.embed_tokens.weight", True, "layer", "biogpt.layer_norm.weight",
+        "biogpt.layer_norm.bias", eps=1e-5,
+    ),
+    Case(
         "opt_with_a_projection_after_the_norm",
         config("opt", hidden_size=2 * D, word_embed_proj_dim=D),
         {"model.decoder.embed_tokens.weight": W, "model.decoder.project_out.weight": (D, 2 * D),

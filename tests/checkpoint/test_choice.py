@@ -45,7 +45,8 @@ def test_a_tied_model_that_stores_both_with_the_same_bytes_says_so(write: Write)
 
 def test_a_tied_model_that_stores_two_matrices_warns_and_takes_the_embedding(write: Write) -> None:
     other = SAME.copy()
-    other[[2, 5]] += 1
+    other[2] += 1
+    other[5, 1] += 1
     head = head_of(write, {EMBED: SAME, HEAD: other}, llama(tie_word_embeddings=True))
     assert (head.tensor, head.tied) == (EMBED, True)
     assert head.warnings == (
@@ -125,6 +126,12 @@ def test_the_text_config_s_word_on_tying_is_enough(write: Write, inner: bool, te
     config = {"model_type": "llava", "text_config": llama(tie_word_embeddings=inner)}
     head = head_of(write, {EMBED: SAME, HEAD: SAME}, config)
     assert (head.tensor, head.tied) == (tensor, inner)
+
+
+def test_the_text_config_s_values_go_before_those_outside(write: Write) -> None:
+    config = {"model_type": "gemma", "vocab_size": 99, "hidden_size": 7, "text_config": llama()}
+    head = head_of(write, {EMBED: (V, D), HEAD: (V, D), NORM: (D,)}, config)
+    assert (head.family, head.tensor, head.norm.convention) == ("llama", HEAD, "weight")
 
 
 def test_levels_that_contradict_each_other_leave_it_to_the_tensors(write: Write) -> None:
@@ -222,6 +229,11 @@ def test_a_file_without_matrices_says_so(write: Write) -> None:
     checkpoint = stored(write, {"a": (3,), "b": (2, 2, 2)})
     with pytest.raises(UnclearHeadError, match=r"holds 2 tensors and no matrix \[V, d\]\.$"):
         find_head(checkpoint)
+
+
+def test_of_two_names_the_one_of_the_shorter_prefix_is_the_head(write: Write) -> None:
+    tensors = {"aux.head.lm_head.weight": (V, D), HEAD: (V, D)}
+    assert head_of(write, tensors, llama()).tensor == HEAD
 
 
 def test_equally_near_names_are_listed_and_not_chosen_among(write: Write) -> None:

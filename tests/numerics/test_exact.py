@@ -28,6 +28,7 @@ from oracle.draws import (
     finite_draws,
     nonfinite_draws,
     norm_tie_draws,
+    square_filling,
     wide_draws,
 )
 from oracle.fraction_oracle import Real
@@ -296,6 +297,53 @@ def test_every_nan_logit_has_the_same_bits() -> None:
     for state in ([1.0, 1.0], [-1.0, 0.0], [0.0, -1.0]):
         got = exact.logits(matrix, Vector.of_values(state, F32), BF16).values
         assert set(bits(got)) == {int(np.array(np.nan).view(np.uint64))}
+
+
+# Sums whose binary64 error is many units: beside 1, terms of a quarter unit are lost one by one.
+
+SWALLOWED = 2.0**-54
+N_SWALLOWED = 2049  # the one beyond 2^11 decides; the rest are taken back by one term of 2^-43
+
+
+def swallowing_terms() -> npt.NDArray[np.float64]:
+    """Return 4,096 terms that add up to 1 + 2^-8 + 2^-54, just above a midpoint of bf16."""
+    terms = np.zeros(4096)
+    terms[0], terms[-1] = 1.0, 2.0**-8 - 2.0**-16
+    terms[1 : N_SWALLOWED + 1] = SWALLOWED
+    terms[-2], terms[-3] = 2.0**-16, -(2.0**-43)
+    return terms
+
+
+def test_terms_swallowed_one_by_one_still_decide_a_logit() -> None:
+    rng = np.random.default_rng(5)
+    rows = [swallowing_terms(), swallowing_terms()[::-1]]
+    rows += [np.concatenate([rows[0][:1], rng.permutation(rows[0][1:])]) for _ in range(6)]
+    W = np.stack([*rows, *rows])
+    W[8:][W[8:] == 1.0] += 2.0**-7  # here the even neighbour is above, so the sum must fall short
+    W[8:][W[8:] == SWALLOWED] *= -1
+    W[8:][W[8:] == -(2.0**-43)] *= -1
+    got = exact.logits(Matrix.of_values(W, BF16), Vector.of_values(np.ones(4096), BF16), BF16)
+    assert got.values.tolist() == [1 + 2.0**-7] * 16
+    assert got.refined == 16
+    error = [abs(Fraction(float(np.cumsum(row)[-1])) - sum(map(Fraction, row))) for row in W]
+    assert max(error) > 100 * 2.0**-53  # what a bound without its factor n would miss
+
+
+def test_terms_swallowed_one_by_one_still_decide_a_mean() -> None:
+    column = Matrix.of_values(swallowing_terms()[:, None], BF16)
+    mean, refined = exact.mean_row(column, np.arange(4096))
+    assert mean.values.tolist() == [(1 + 2.0**-7) / 4096]
+    assert refined == 1
+
+
+def test_terms_swallowed_one_by_one_still_decide_a_norm() -> None:
+    # 257² / 2^16 is the square of the midpoint 1 + 2^-8; units of 2^-54 = (2^-27)².
+    rest = 257**2 * 2**38 - 2**54 - (N_SWALLOWED - 1)
+    parts = [2**27, *[1] * N_SWALLOWED, *square_filling(rest, BF16.precision)]
+    row = np.array([parts]) * 2.0**-27
+    got = exact.norms(Matrix.of_values(row, BF16), BF16)
+    assert got.values.tolist() == [1 + 2.0**-7]
+    assert got.refined == 1
 
 
 # Shapes and memory.

@@ -76,9 +76,14 @@ def test_logits_in_another_format_cast_both_operands_first(cpu: Observed) -> Non
 
 
 def test_negative_zero_logits_are_zero(cpu: Observed) -> None:
-    matrix = Matrix.of_values([[-0.0, 0.0], [1.0, -1.0]], F32)
-    h = Vector.of_values([1.0, 0.0], F32)
-    assert not np.signbit(cpu.logits(matrix, h, F32).values[0])
+    # A negative product below half the smallest subnormal: torch rounds it to −0.
+    matrix = Matrix.of_values([[-(2.0**-24)], [1.0]], F16)
+    h = Vector.of_values([2.0**-10], F16)
+    peer = of_torch(matrix.rows([0, 1]), F16) @ of_torch(h.values, F16)
+    assert np.signbit(peer.double().numpy()).tolist() == [True, False]
+    values = cpu.logits(matrix, h, F16).values
+    assert values.tolist() == [0.0, 2.0**-10]
+    assert not np.signbit(values).any()
 
 
 def test_a_state_of_the_wrong_width_is_refused(cpu: Observed) -> None:

@@ -306,7 +306,7 @@ def nonfinite_draws(per_triple: int) -> Iterator[Draw]:
             yield Draw("non-finite", *triple, words[0], words[1])
 
 
-def _square_filling(rest: int, bits: int) -> list[int]:
+def square_filling(rest: int, bits: int) -> list[int]:
     """Return integers of few bits whose squares add up to ``rest``."""
     parts = []
     while rest:
@@ -332,7 +332,7 @@ def cosine_tie_draws(per_triple: int) -> Iterator[Draw]:
             (odd,) = _odds(rng, 1, p + 1)
             parts = _chunks(odd, bits)
             parts += [0] * (4 - len(parts))
-            parts += _square_filling(4 ** (p + 1) - sum(part**2 for part in parts), bits)
+            parts += square_filling(4 ** (p + 1) - sum(part**2 for part in parts), bits)
             row = rng.choice([-1.0, 1.0]) * np.array([parts], dtype=np.float64)
             # f16 cannot hold integers of 25 bits: 2^(p - 24 + 15) at most, and 2^-24 at least.
             row *= 2.0 ** (10 - p)
@@ -350,6 +350,6 @@ def norm_tie_draws(per_pair: int) -> Iterator[tuple[str, str, Words]]:
         p = RANGES[norm_format].precision
         for _ in range(per_pair):
             (odd,) = _odds(rng, 1, p + 1)
-            parts = _square_filling(odd**2, RANGES[matrix_format].precision)
+            parts = square_filling(odd**2, RANGES[matrix_format].precision)
             row = np.array([parts], dtype=np.float64) * 2.0 ** (10 - p)
             yield matrix_format, norm_format, cast_exactly(row, matrix_format)

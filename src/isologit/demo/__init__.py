@@ -32,8 +32,8 @@ class TrainingRecord:
     train_loss_nats, held_out_loss_nats, chance_loss_nats
         Mean cross-entropy of the shipped weights on the head of the training stream and on
         modules that neither model nor tokenizer saw, and ln(V).
-    sample
-        Text drawn from the shipped weights.
+    sample_prompt, sample
+        The start of a text, and the text that the shipped weights made of it by chance.
     model_sha256, stream_sha256, tokenizer_text_sha256
         Of ``model.safetensors``, of the training stream as little-endian int64, and of the
         documents that the tokenizer was learnt on, joined by a zero byte.
@@ -49,6 +49,7 @@ class TrainingRecord:
     train_loss_nats: float
     held_out_loss_nats: float
     chance_loss_nats: float
+    sample_prompt: str
     sample: str
     model_sha256: str
     stream_sha256: str

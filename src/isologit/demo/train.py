@@ -7,8 +7,9 @@ nothing looks at the matrix.
 
 The recipe was chosen by experiment, for three things at once: the model must have learnt (its
 loss on held-out modules far below chance), the decay of the embedding must be strong enough for
-the rows of unseen tokens to meet on the bf16 grid, and weak enough that not all of them do, so
-that classes of several sizes remain. With @@WEAK@@.
+the rows of unseen tokens to meet on the bf16 grid, and weak enough that they do not all meet in
+one. At a decay of 0.7 they form 36 classes of 2 to 102 rows, and 5 rows stay apart; at 0.9, all
+else equal, they form a single class of 888, which has caught a token that was seen once.
 
 The same versions of Python, torch and tokenizers on the same kind of CPU write the same bytes.
 """
@@ -40,6 +41,7 @@ from isologit.demo.training import Recipe, Training, evaluate, sample, train
 __all__ = ["main"]
 
 _REPORT_EVERY = 50
+_SAMPLE_PROMPT = "class Reader:\n    def"
 _SAMPLE_SEED = 0
 _SAMPLE_TEMPERATURE = 0.7
 
@@ -66,6 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
         "train_loss_nats": evaluate(stored, stream[: len(held_out)]),
         "held_out_loss_nats": evaluate(stored, held_out),
         "chance_loss_nats": math.log(recipe.vocab_size),
+        "sample_prompt": _SAMPLE_PROMPT,
         "sample": _sample(stored, tokenizer),
     }
 
@@ -124,10 +127,9 @@ def _seen_record(
 
 
 def _sample(model: SmallLlama, tokenizer: Tokenizer) -> str:
-    prompt = [tokenizer.get_vocab()[corpus.END_OF_TEXT]]
     ids = sample(
         model,
-        prompt,
+        tokenizer.encode(corpus.END_OF_TEXT + _SAMPLE_PROMPT).ids,
         length=model.shape.max_position_embeddings,
         temperature=_SAMPLE_TEMPERATURE,
         seed=_SAMPLE_SEED,

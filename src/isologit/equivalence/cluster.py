@@ -105,20 +105,21 @@ def find_clusters(matrix: Matrix, rows: Partition | None = None) -> list[Cluster
     test = EdgeTest(cloud.multiplicities > 1)
     scores, nearest = _isolation(cloud.sketch)
     found: list[_Found] = []
-    seen = scores < _LEAST_SCORE
+    seen = (scores < _LEAST_SCORE) | (LEAST_RATIO * nearest > np.quantile(nearest, 0.75))
     failures = 0
     for row in np.argsort(-scores, kind="stable"):
         if seen[row]:
             continue
         by_distance, grown = _grow(cloud, test, int(row))
         if grown is None:
-            failures += 1
             seen[by_distance[:_LEAF_ROWS]] = True
         else:
-            failures = 0
             seen[grown.members] = True
-            if _is_dense(grown.members, nearest):
-                found.append(grown)
+        if grown is not None and _is_dense(grown.members, nearest):
+            found.append(grown)
+            failures = 0
+        else:
+            failures += 1
         if failures == _MOST_FAILURES or len(found) == _MOST_CLUSTERS:
             break
     return [cloud.cluster(each) for each in _disjoint(found)]
@@ -200,13 +201,13 @@ class _Cloud:
         is_member[self.labels[self.rows[found.members]]] = True
         token_ids = np.flatnonzero(is_member[self.labels]).astype(np.int32)
         edge = found.edge
-        others = f"{edge.stragglers} more" if edge.stragglers else "no other"
+        others = f"only {edge.stragglers} more" if edge.stragglers else "no other"
         why = (
-            f"{edge.inside} distinct rows lie within {edge.near:.3g} of their centre and {others} "
-            f"within {edge.far:.3g}, {edge.ratio:.1f} times as far: evidence of "
-            f"{edge.evidence:.0f} nats, where {edge.threshold:.0f} would pass in one of "
-            f"{1 / FALSE_ALARM_RATE:,.0f} matrices of {len(self.rows)} distinct rows whose number "
-            "within a distance grows at least in proportion to it"
+            f"{edge.inside:,} distinct rows lie within {edge.near:.3g} of their centre and "
+            f"{others} within {edge.far:.3g}, {edge.ratio:,.1f} times as far; evidence "
+            f"{edge.evidence:,.0f} nats, threshold {edge.threshold:.0f} (null model: a cloud of "
+            f"{len(self.rows):,} distinct rows in which the number within a distance grows at "
+            f"least in proportion to it; at most {FALSE_ALARM_RATE:.0e} of such matrices pass)"
         )
         return Cluster(token_ids, edge.evidence, edge.ratio, why)
 
@@ -267,11 +268,11 @@ def _search_leaves(
 def _is_dense(members: Rows, nearest: Float64s) -> bool:
     """Return whether a group's rows lie closer together than other rows do among themselves.
 
-    So the parts of a cloud that is merely in several pieces are no clusters. The others' upper
-    quartile is what counts, so that most of them may be in clusters of their own.
+    So the parts of a cloud that is merely in several pieces are no clusters. Upper quartiles are
+    compared, so that most of the others may be in clusters of their own.
     """
-    others = np.delete(nearest, members)
-    return bool(LEAST_RATIO * np.median(nearest[members]) <= np.quantile(others, 0.75))
+    among = np.quantile(nearest[members], 0.75)
+    return bool(LEAST_RATIO * among <= np.quantile(np.delete(nearest, members), 0.75))
 
 
 def _split_columns(sample: Float64s) -> npt.NDArray[np.int64]:

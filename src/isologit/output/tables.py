@@ -172,7 +172,10 @@ def _cluster(cluster: ClusterFacts | None) -> list[RenderableType]:
         return _section(
             "Cluster", ["None: no group of rows stands out from the rest of the vocabulary"]
         )
-    lines = [f"Cluster size: {sentences.plural(cluster.size, 'token')} ({cluster.why})"]
+    lines = [
+        f"Cluster size: {sentences.plural(cluster.size, 'token')}",
+        f"  why: {cluster.why}",
+    ]
     if cluster.cosine is not None:
         lines.append(f"Shared cosine: {sentences.number(cluster.cosine)}")
     lines.append(f"Token IDs (first 10): {sentences.ids(cluster.token_ids, 10)}")

@@ -1,0 +1,133 @@
+"""Build the full-size twin, and hold what isologit finds in it against what was planted.
+
+    python benchmarks/check_twin.py [--keep FILE]
+
+Prints sizes, precision and recall, the leading eigenvalues, and times as multiples of a memory
+floor (XOR of all 64-bit words of the matrix) measured between them. Exits 1 if anything is wrong.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from twin import HALO, POPULATIONS, SPECTRUM, Truth, make_twin
+
+import isologit
+from isologit.equivalence.rows import row_classes
+from isologit.numerics.kernels import sum_columns
+from isologit.numerics.parallel import get_threads
+from isologit.numerics.stored import Matrix
+
+_REPEATS = 5
+_T = TypeVar("_T")
+
+
+@numba.njit(parallel=True)  # type: ignore[untyped-decorator]
+def _xor(words):  # type: ignore[no-untyped-def]
+    total = np.uint64(0)
+    for n in numba.prange(len(words)):
+        total ^= words[n]
+    return total
+
+
+def main() -> None:
+    """Run the check."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", type=Path, help="write the twin here and leave it there")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.keep or Path(folder) / "twin.safetensors"
+        begin = time.perf_counter()
+        truth = make_twin(path)
+        print(f"twin of {truth.n_tokens} × {truth.width} written in {_since(begin):.1f} s")
+        wrong = _check(path, truth)
+    for each in wrong:
+        print(f"WRONG: {each}")
+    sys.exit(1 if wrong else 0)
+
+
+def _check(path: Path, truth: Truth) -> list[str]:
+    checkpoint = isologit.open_checkpoint(path)
+    matrix = checkpoint.matrix("W")
+    wrong = []
+
+    eigenvalues = leading_eigenvalues(matrix, len(SPECTRUM))
+    print("leading eigenvalues:", *(f"{value:.4f}" for value in eigenvalues))
+    if [round(float(value), 4) for value in eigenvalues] != list(SPECTRUM):
+        wrong.append(f"the leading eigenvalues should be {SPECTRUM}")
+
+    words = matrix.words.view(np.uint64).ravel()
+    floor, rows_seconds, cluster_seconds = [], [], []
+    _xor(words)
+    classes, clusters = row_classes(matrix), []
+    isologit.find_clusters(matrix, classes.values)
+    # Taken in turns: on a machine that others use, what slows one slows its neighbours.
+    for _ in range(_REPEATS):
+        floor.append(_timed(lambda: _xor(words))[0])
+        seconds, classes = _timed(lambda: row_classes(matrix))
+        rows_seconds.append(seconds)
+        floor.append(_timed(lambda: _xor(words))[0])
+        seconds, clusters = _timed(lambda: isologit.find_clusters(matrix, classes.values))
+        cluster_seconds.append(seconds)
+
+    found = [ids.tolist() for ids in classes.bits.groups()]
+    print("row classes:", *(len(ids) for ids in found))
+    if sorted(found) != sorted(truth.populations):
+        wrong.append(f"the row classes should be the planted populations: {POPULATIONS}")
+
+    planted = set(truth.cluster.tolist())
+    print(f"planted: {len(planted)} tokens, {HALO} of them the halo; found: {len(clusters)}")
+    for cluster in clusters:
+        members = set(cluster.token_ids.tolist())
+        both = len(members & planted)
+        precision, recall = both / len(members), both / len(planted)
+        print(f"cluster: {len(members)} tokens, precision {precision:.4f}, recall {recall:.4f}")
+        print(f"  {cluster.why}")
+        if min(precision, recall) < 0.99:
+            wrong.append("precision and recall should be 0.99 or more")
+    if len(clusters) != 1:
+        wrong.append(f"there should be one cluster, not {len(clusters)}")
+
+    print(f"on {get_threads()} threads, the best of {_REPEATS}; the floor {min(floor):.3f} s")
+    for name, times in (("row classes", rows_seconds), ("clusters", cluster_seconds)):
+        print(f"  {name}: {min(times):.3f} s, {min(times) / min(floor):.1f} times the floor")
+    return wrong
+
+
+def leading_eigenvalues(matrix: Matrix, n: int) -> npt.NDArray[np.float64]:
+    """Return the largest eigenvalues of the covariance of a matrix's rows, by subspace iteration."""
+    width = matrix.width
+    sums, magnitudes = np.zeros(width), np.zeros(width)
+    sum_columns(matrix.words, np.arange(matrix.n_tokens), sums, magnitudes)
+    mean = sums / matrix.n_tokens
+    covariance = np.zeros((width, width))
+    for start in range(0, matrix.n_tokens, 8192):
+        rows = np.arange(start, min(start + 8192, matrix.n_tokens))
+        centred = (matrix.rows(rows) - mean).astype(np.float32)
+        covariance += centred.T @ centred
+    covariance /= matrix.n_tokens
+    basis = np.random.default_rng(0).standard_normal((width, 2 * n + 10))
+    for _ in range(30):
+        basis = np.linalg.qr(covariance @ basis)[0]
+    return np.linalg.eigvalsh(basis.T @ covariance @ basis)[::-1][:n]
+
+
+def _timed(work: Callable[[], _T]) -> tuple[float, _T]:
+    begin = time.perf_counter()
+    result = work()
+    return _since(begin), result
+
+
+def _since(begin: float) -> float:
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()

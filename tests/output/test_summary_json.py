@@ -1,0 +1,315 @@
+"""`--json`: every key that others rely on, of the right type, and never a bare NaN."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from checkpoints import (
+    gaussian,
+    write_llama,
+    write_matrix,
+    write_tensors,
+)
+from cli.command import isologit
+from isologit import __version__
+
+# A shape is a type, a list with the shape of its items, or an object's keys; "?" ends the name of
+# a key that may be null. `float` takes a word too where the figure is not finite.
+COUNT = {"value": float, "hex": str, "n_tokens": int}
+VALUE_CLASS = {**COUNT, "token_ids": [int]}
+VALUES = {
+    "dtype": str,
+    "min": float,
+    "max": float,
+    "mean": float,
+    "median": float,
+    "hex": {"min": str, "max": str, "mean": str, "median": str},
+    "distinct": int,
+    "share_of_vocabulary": float,
+    "nan": int,
+    "mode": VALUE_CLASS,
+    "max_class": COUNT,
+    "top": [COUNT],
+    "multiplicity": dict.fromkeys(("1", "2", "3", "4+", "100+", "1000+"), int),
+}
+MODEL = {"spec": str, "source": str, "revision?": str, "name": str}
+MATRIX = {
+    "tensor": str,
+    "role": str,
+    "tied?": bool,
+    "shape": [int],
+    "dtype": str,
+    "sha256": str,
+    "why": str,
+}
+HEAD = {
+    "family?": str,
+    "bias?": str,
+    "logit_scale?": float,
+    "logit_scale_source?": str,
+    "softcap?": float,
+    "norm": {
+        "kind": str,
+        "source": str,
+        "convention": str,
+        "eps?": float,
+        "gamma": bool,
+        "beta": bool,
+    },
+}
+ARITHMETIC = {"name": str, "logit_dtype": str, "device": str, "refined": int}
+ROWS = {
+    "distinct": int,
+    "distinct_values": int,
+    "classes": int,
+    "tokens_in_classes": int,
+    "redundant": int,
+    "sizes": [int],
+    "zero": int,
+    "subnormal": int,
+    "nonfinite": int,
+    "largest": [{"size": int, "token_ids": [int]}],
+}
+CLUSTER = {
+    "method": str,
+    "size": int,
+    "excess?": float,
+    "cosine?": float,
+    "token_ids": [int],
+    "why": str,
+}
+REFERENCE = {"kind": str, "lat_deg?": float, "lon_deg?": float, "axes?": [int]}
+STATE = {
+    "kind": str,
+    "token_ids": [int],
+    "dtype": str,
+    "norm": float,
+    "h_dot_h": float,
+    "sha256": str,
+    "reachable?": bool,
+    "norm_ratio?": float,
+    "why": str,
+}
+CENTROID = {"norm": float, "member_norm": {"min": float, "max": float, "mean": float}}
+COMPARISON = {
+    **dict.fromkeys(("a", "b", "both", "only_a", "only_b"), int),
+    "relation": str,
+    "share_of_a": float,
+    "share_of_b": float,
+}
+CLASS_ROWS = {"n_tokens": int, "distinct": int, "redundant": int, "mean_multiplicity": float}
+REFINEMENT = {
+    "start": str,
+    "steps": [{"n_members": int, "n_class": int, "shift": float}],
+    "converged": bool,
+    "size": int,
+    "why": str,
+}
+AUDIT = {
+    "schema": str,
+    "isologit": str,
+    "model": MODEL,
+    "matrix": MATRIX,
+    "head": HEAD,
+    "arithmetic": ARITHMETIC,
+    "rows": ROWS,
+    "cluster?": CLUSTER,
+    "reference": REFERENCE,
+    "state": STATE,
+    "cosines": VALUES,
+    "centroid": CENTROID,
+    "logits": VALUES,
+    "own_class?": VALUE_CLASS,
+    "comparison?": COMPARISON,
+    "class_rows": CLASS_ROWS,
+    "refinement?": REFINEMENT,
+    "tokens?": dict,
+    "notes": [str],
+}
+CLASSES = {
+    **{key: AUDIT[key] for key in ("schema", "isologit", "model", "matrix", "head", "arithmetic")},
+    "rows": ROWS,
+    "cluster?": CLUSTER,
+    "reference?": REFERENCE,
+    "state?": STATE,
+    "centroid?": CENTROID,
+    "logits?": VALUES,
+    "own_class?": VALUE_CLASS,
+    "class_rows?": CLASS_ROWS,
+    "comparison?": COMPARISON,
+    "notes": [str],
+}
+INSPECTION = {
+    "schema": str,
+    "isologit": str,
+    "model": MODEL,
+    "matrix": {
+        **{key: kind for key, kind in MATRIX.items() if key != "sha256"},
+        "bytes": int,
+    },
+    "head": HEAD,
+    "bytes": int,
+    "tensors": [{"name": str, "dtype": str, "shape": [int], "bytes": int}],
+    "notes": [str],
+}
+
+
+def faults(value: Any, shape: Any, where: str = "$") -> list[str]:
+    """Return what is missing, superfluous, or of another type."""
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return [f"{where} is {type(value).__name__}, not a list"]
+        return [f for n, item in enumerate(value) for f in faults(item, shape[0], f"{where}[{n}]")]
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return [f"{where} is {type(value).__name__}, not an object"]
+        keys = {key.removesuffix("?"): key for key in shape}
+        found = [f"{where} has no {key}" for key in keys if key not in value]
+        found += [f"{where} has {key} besides" for key in value if key not in keys]
+        for key, name in keys.items():
+            if key in value and not (name.endswith("?") and value[key] is None):
+                found += faults(value[key], shape[name], f"{where}.{key}")
+        return found
+    if shape is float:
+        good = type(value) in (float, int) or value in ("nan", "inf", "-inf")
+    else:
+        good = type(value) is shape
+    return [] if good else [f"{where} is {value!r}, not {shape.__name__}"]
+
+
+def test_the_check_of_shapes_can_fail() -> None:
+    shape = {"a": int, "b?": float, "c": [{"d": str}]}
+    assert faults({"a": 1, "b": None, "c": [{"d": ""}]}, shape) == []
+    assert faults({"a": 1, "b": "nan", "c": []}, shape) == []
+    assert faults({"a": True, "b": "none", "c": [{"d": 1}], "e": 0}, shape) == [
+        "$ has e besides",
+        "$.a is True, not int",
+        "$.b is 'none', not float",
+        "$.c[0].d is 1, not str",
+    ]
+    assert faults({"a": None}, shape) == ["$ has no b", "$ has no c", "$.a is None, not int"]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tied Llama of 400 tokens with a cluster of 40."""
+    values = gaussian(400, 16, seed=7)
+    values[100:140] = 0.25 + 0.03 * gaussian(40, 16, seed=8)
+    return write_llama(tmp_path_factory.mktemp("planted") / "m", values)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of NaN and infinities alone."""
+    return write_matrix(tmp_path_factory.mktemp("hostile") / "m", [[np.nan, 1], [np.inf, np.nan]])
+
+
+def printed(*arguments: object) -> Any:
+    ran = isologit(*arguments, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    return ran.json
+
+
+def test_audit_prints_every_key(planted: Path, hostile: Path) -> None:
+    found = printed("audit", planted)
+    assert faults(found, AUDIT) == []
+    # Nothing that this checkpoint has is null.
+    present = {key for key, value in found.items() if value is not None}
+    assert present == {key.removesuffix("?") for key in AUDIT} - {"tokens"}
+    assert (found["schema"], found["isologit"]) == ("isologit.audit/1", __version__)
+    assert found["cluster"]["method"] == "found"
+    assert found["cluster"]["excess"] > 0
+    assert faults(printed("audit", planted, "--pole", "1,2,3"), AUDIT) == []
+    nothing = printed("audit", hostile)
+    assert faults(nothing, AUDIT) == []
+    assert {nothing[key] for key in ("cluster", "comparison", "refinement")} == {None}
+    assert (nothing["reference"]["kind"], nothing["state"]["kind"]) == ("mean", "mean")
+
+
+@pytest.mark.parametrize("place", [(), ("--token", "3"), ("--pole", "1,2")])
+def test_classes_prints_every_key(planted: Path, place: tuple[str, ...]) -> None:
+    found = printed("classes", planted, *place)
+    assert faults(found, CLASSES) == []
+    assert found["schema"] == "isologit.classes/1"
+    assert (found["logits"] is None) == (not place)
+
+
+def test_inspect_prints_every_key(planted: Path) -> None:
+    found = printed("inspect", planted)
+    assert faults(found, INSPECTION) == []
+    assert found["schema"] == "isologit.inspect/1"
+    assert found["matrix"]["shape"] == [400, 16]
+    assert found["matrix"]["bytes"] == 400 * 16 * 2
+
+
+def test_audit_prints_the_summary_with_or_without_a_directory(
+    planted: Path, tmp_path: Path
+) -> None:
+    alone = isologit("audit", planted, "--json").out
+    beside = isologit("audit", planted, "--json", "-o", tmp_path / "out").out
+    assert alone == beside == (tmp_path / "out" / "summary.json").read_text(encoding="utf-8")
+
+
+def test_figures_are_given_as_hex_floats_that_parse_back(planted: Path) -> None:
+    found = printed("audit", planted)
+    checked = 0
+
+    def walk(value: Any) -> None:
+        nonlocal checked
+        if isinstance(value, list):
+            for item in value:
+                walk(item)
+        elif isinstance(value, dict):
+            if isinstance(value.get("hex"), str):
+                assert float.fromhex(value["hex"]) == value["value"]
+                checked += 1
+            elif isinstance(value.get("hex"), dict):
+                for name, text in value["hex"].items():
+                    assert float.fromhex(text) == value[name]
+                    checked += 1
+            for item in value.values():
+                walk(item)
+
+    walk(found)
+    # Four figures, a mode, a maximum and ten of the top, of cosines and of logits; an own class.
+    assert checked == 2 * (4 + 1 + 1 + 10) + 1
+
+
+def test_no_figure_is_a_bare_nan(hostile: Path) -> None:
+    found = printed("audit", hostile)
+    logits = found["logits"]
+    assert [logits[name] for name in ("min", "max", "mean", "median")] == ["nan"] * 4
+    assert logits["hex"]["mean"] == "nan"
+    assert (logits["nan"], logits["distinct"]) == (2, 0)
+    assert logits["mode"] == {"value": "nan", "hex": "nan", "n_tokens": 2, "token_ids": [0, 1]}
+    assert found["centroid"]["member_norm"]["max"] == "nan"
+    assert "2 rows hold an infinity or a NaN" in found["notes"]
+
+
+def test_infinite_figures_are_words_with_their_sign(tmp_path: Path) -> None:
+    model = write_matrix(tmp_path / "m", [[np.inf], [-np.inf], [1], [2]])
+    logits = printed("classes", model, "--token", 2)["logits"]
+    assert (logits["min"], logits["max"]) == ("-inf", "inf")
+    assert float.fromhex(logits["hex"]["min"]) == -np.inf
+
+
+def test_names_are_escaped_in_json_as_json_escapes(tmp_path: Path) -> None:
+    name = 'a"\\\n\x1b<b>é'
+    model = write_tensors(tmp_path / "m", {name: np.ones((2, 2))})
+    found = printed("inspect", model, "--tensor", name)
+    assert found["matrix"]["tensor"] == name
+
+
+def test_a_path_that_is_no_utf8_is_printed_with_escapes(tmp_path: Path) -> None:
+    model = tmp_path / b"mod\xe8le".decode("utf-8", "surrogateescape")
+    try:
+        write_matrix(model, [[1], [2]])
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes UTF-8 alone")
+    ran = isologit("audit", model, "--json", "-o", tmp_path / "out")
+    assert ran.code == 0
+    assert ran.json["model"]["name"] == r"mod\udce8le"
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["model"]["name"]
