@@ -30,7 +30,8 @@ line. Nothing outside this file derives from `IsologitError`.
     │   └── OutputWriteError          23   the disk refused (full, read-only)
     └── BackendError               what the arithmetic runs on
         ├── MissingExtraError         24   an optional dependency is not installed
-        └── DeviceError               25   a device that is not there
+        ├── DeviceError               25   a device that is not there
+        └── FloatingPointModeError    26   the processor rounds otherwise than IEEE 754
 """
 
 from typing import ClassVar
@@ -194,3 +195,9 @@ class DeviceError(BackendError):
     """A device that was asked for is not available."""
 
     exit_code = 25
+
+
+class FloatingPointModeError(BackendError):
+    """The processor flushes subnormals or rounds otherwise than to nearest."""
+
+    exit_code = 26

@@ -78,6 +78,19 @@ def test_a_large_search_through_all_its_stages_is_as_exact() -> None:
     np.testing.assert_allclose(residuals, axes.residuals, rtol=1e-3, atol=1e-14)
 
 
+def test_an_axis_that_every_eighth_row_misses_is_found() -> None:
+    # A large search begins with one row in eight; no other row has a part along the first axis.
+    rows = sample(12_000, 400).rows(range(12_000))
+    rows[:, 0] = 0
+    rows[1::8] = 0
+    rows[1::16, 0] = 9
+    rows[9::16, 0] = -9
+    matrix = Matrix.of_values(rows, BF16)
+    axes = principal_axes(matrix)
+    np.testing.assert_allclose(axes.eigenvalues, dense(matrix)[0][:3], rtol=1e-11)
+    assert abs(axes.axes[0, 0]) == pytest.approx(1, abs=1e-9)
+
+
 def test_a_tighter_tolerance_is_met() -> None:
     matrix = sample(2000, 150)
     axes = principal_axes(matrix, tolerance=1e-11)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from isologit.errors import FloatingPointModeError
 from isologit.numerics import exact
 from isologit.numerics.formats import BF16, F32, Format, encode
 from isologit.numerics.stored import Matrix, Vector
@@ -55,3 +56,16 @@ def torch_logits(
     left, right = (torch.from_numpy(x.view(np.int16)).view(torch.bfloat16) for x in (W, h))
     logits: npt.NDArray[np.float64] = (left.to(dtype) @ right.to(dtype)).double().numpy()
     return logits
+
+
+def test_a_thread_that_flushes_subnormals_is_refused() -> None:
+    matrix = Matrix.of_values([[2.0**-130]], BF16)
+    one = Vector.of_values([1.0], BF16)
+    if not torch.set_flush_denormal(True):
+        raise AssertionError("this processor cannot flush subnormals")
+    try:
+        with pytest.raises(FloatingPointModeError, match="flushes subnormal numbers"):
+            exact.logits(matrix, one, BF16)
+    finally:
+        torch.set_flush_denormal(False)
+    assert exact.logits(matrix, one, BF16).values[0] == 2.0**-130

@@ -6,9 +6,10 @@ Lanczos with full reorthogonalisation (Golub and Underwood, 1977) and Rayleigh鈥
 seen so far: each pass over W multiplies eight vectors by the covariance, and no [d, d] matrix and
 no copy of W is made.
 
-All arithmetic is binary64, from a fixed start block, over fixed blocks of rows whose sums are added
-in a fixed order: the number of threads of isologit changes nothing. Another CPU, or another build
-of numpy's linear algebra, may change the last bits.
+What is returned was computed in binary64; a search in a large matrix begins in binary32, which only
+finds where to start. The first vectors are fixed, and so are the blocks of rows, whose sums are
+added in a fixed order: the number of threads of isologit changes nothing. Another CPU, or another
+build of numpy's linear algebra, may change the last bits.
 
 Sign convention: of the components within a thousandth (2^-10) of the largest magnitude, the first
 is positive. So two components that are equal by symmetry do not leave the sign to a rounding error.
@@ -28,9 +29,10 @@ from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix
 
-# Vectors a pass: one 512-bit register of binary64, and enough that the axes asked for converge
-# at the rate of the ninth eigenvalue rather than the fourth.
+# Vectors a pass: what the compiled loops below are written for, and enough that the axes asked for
+# converge at the rate of the ninth eigenvalue rather than the fourth.
 _BLOCK = 8
+_PROBES = 2
 _MAX_PASSES = 64
 # Enough for any sensible number of threads; each holds [8, d] sums of its own.
 _ROW_BLOCKS = 64
@@ -65,7 +67,7 @@ class PrincipalAxes:
     rows_left_out
         How many rows hold a NaN or an infinity and were left out.
     passes
-        How often W was multiplied.
+        How often W, or a sample of its rows, was multiplied.
     """
 
     eigenvalues: Float64s
@@ -104,8 +106,8 @@ def principal_axes(matrix: Matrix, count: int = 3, *, tolerance: float = 1e-6) -
 
     Notes
     -----
-    A pass costs 32路V路d floating-point operations; five to twelve passes are usual, more where the
-    eigenvalue of the last axis is close to the next one.
+    A pass costs 32路V路d floating-point operations; ten to fifteen are usual for a large matrix (four
+    of them over an eighth of the rows), more where an axis's eigenvalue is close to the next one.
     """
     shape = f"a [{matrix.n_tokens}, {matrix.width}] {matrix.format.name} matrix"
     if count < 1:
@@ -359,14 +361,16 @@ def _search(matrix: Matrix, moments: _Moments, count: int, tolerance: float) -> 
     binary64, which alone decides: what came before only saves passes.
     """
     rows = moments.rows
-    # Wider than asked for, so that the last eigenvalue and the next cannot hide each other.
-    block = min(matrix.width, -(-(count + 1) // _BLOCK) * _BLOCK)
-    vectors = _start(block, matrix.width)
+    # Wider than asked for, so that the last eigenvalue and the next cannot hide each other, with
+    # room for probes: vectors that know nothing of what a sample of the rows may have missed.
+    block = min(matrix.width, -(-(count + 1 + _PROBES) // _BLOCK) * _BLOCK)
+    fixed = _start(block, matrix.width)
+    vectors = fixed
     # The early stages do not know their rounding errors (over many rows these average out far below
     # any bound), and need not: they stop where it seems good enough, or after these many passes.
     stages: list[tuple[npt.NDArray[np.int64], type[np.floating[Any]], float, int]] = []
     if len(rows) * matrix.width > _SMALL:
-        stages += [(rows[::_SAMPLING], np.float32, 0.0, 4), (rows, np.float32, 0.0, 16)]
+        stages += [(rows[::_SAMPLING].copy(), np.float32, 0.0, 4), (rows, np.float32, 0.0, 16)]
     # A row's length times its projection on a vector is what is summed; the factor covers sums
     # over d and V, whose rounding errors add up like a random walk, with room.
     stages += [(rows, np.float64, 32 * _U * moments.length, _MAX_PASSES)]
@@ -374,7 +378,8 @@ def _search(matrix: Matrix, moments: _Moments, count: int, tolerance: float) -> 
     for chosen, precision, noise, limit in stages:
         apply = _covariance_product(matrix, chosen, moments, precision)
         ritz = _leading(apply, vectors, count, noise, tolerance, limit)
-        vectors = ritz.vectors[:block]
+        found = np.concatenate([ritz.vectors[: block - _PROBES], fixed[:_PROBES]])
+        vectors = _orthonormal(found, np.empty((0, matrix.width)), 0.0)
         passes += ritz.passes
     square = moments.unit**2
     return replace(

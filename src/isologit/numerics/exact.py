@@ -20,12 +20,16 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from isologit.errors import FloatingPointModeError
 from isologit.numerics import kernels
 from isologit.numerics.formats import Float64s, Format, round_fraction, round_sqrt, round_to
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix, Vector
 
 _U = 2.0**-53
+# Not literals where they are used, so that nothing folds the sums beforehand: 1, and what is below
+# and above half of its last bit.
+_PROBES = np.array([1.0, 2.0**-53, 3 * 2.0**-54])
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +73,31 @@ def logits(matrix: Matrix, hidden_state: Vector, logit_format: Format) -> Rounde
     rows = np.flatnonzero(unsure)
     values[rows] = _exact_dots(matrix, rows, h, logit_format) + 0.0
     return Rounded(values, len(rows))
+
+
+def require_ieee_mode() -> None:
+    """Check that this thread rounds to nearest-even and keeps subnormals, as every proof assumes.
+
+    Some libraries, and `torch.set_flush_denormal`, change the mode of the calling thread, and
+    threads that it starts take it over.
+
+    Raises
+    ------
+    FloatingPointModeError
+    """
+    one, below, above = _PROBES
+    subnormal = np.array([1], dtype=np.uint32).view(np.float32).astype(np.float64)[0]
+    if subnormal != 2.0**-149:
+        raise FloatingPointModeError(
+            "this thread flushes subnormal numbers to zero, so nothing it computes is exact; "
+            "expected IEEE 754 arithmetic. Undo torch.set_flush_denormal(True), or run isologit "
+            "in a process of its own"
+        )
+    if one + below != one or one + above == one or -one - below != -one:
+        raise FloatingPointModeError(
+            "this thread does not round to nearest, so nothing it computes is exact; expected "
+            "IEEE 754's default mode. Run isologit in a process of its own"
+        )
 
 
 def cosines(matrix: Matrix, reference: Vector, cosine_format: Format) -> Rounded:
@@ -158,6 +187,7 @@ def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
             f"token ids run from {rows.min()} to {rows.max()}, expected 0 to {matrix.n_tokens - 1}"
         )
     n = len(rows)
+    require_ieee_mode()
     sums = np.zeros(matrix.width)
     magnitudes = np.zeros(matrix.width)
     kernels.sum_columns(kernels.typed(matrix.words, matrix.format), rows, sums, magnitudes)
@@ -210,7 +240,15 @@ def dot(left: Vector, right: Vector, format_: Format) -> float:
 
 
 def exact_dot(matrix: Matrix, row: int, h: Float64s) -> Fraction:
-    """Return the real number ``W[row] · h``, for finite values."""
+    """Return the real number ``W[row] · h``.
+
+    Raises
+    ------
+    ValueError
+        An infinity or a NaN is involved.
+    """
+    if not (np.isfinite(h).all() and np.isfinite(matrix.rows([row])).all()):
+        raise ValueError(f"row {row} or the state holds an infinity or a NaN")
     limbs = np.zeros(kernels.LIMBS, dtype=np.int64)
     words = kernels.typed(matrix.words, matrix.format)
     return _fraction(limbs, kernels.exact_dot_limbs(words, row, h, limbs))
@@ -237,6 +275,7 @@ def exact_square(vector: Vector) -> Fraction:
 
 def row_squares(matrix: Matrix) -> Float64s:
     """Return each row's sum of squares in binary64, within (d − 1)·u of the real one. ``[V]``."""
+    require_ieee_mode()
     squares = np.empty(matrix.n_tokens)
     words = kernels.typed(matrix.words, matrix.format)
     for_blocks(
@@ -252,6 +291,7 @@ def _as_row(vector: Vector) -> Matrix:
 
 
 def _dot_rows(matrix: Matrix, h: Float64s) -> tuple[Float64s, Float64s]:
+    require_ieee_mode()
     sums = np.empty(matrix.n_tokens)
     magnitudes = np.empty(matrix.n_tokens)
     words = kernels.typed(matrix.words, matrix.format)

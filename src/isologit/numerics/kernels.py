@@ -170,27 +170,27 @@ def _add_exactly(limbs, value):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
+def _carry(limbs):  # type: ignore[no-untyped-def]
+    """Carry every digit into [0, 2^32) and return what leaves the top: −1 for a negative number."""
+    carry = np.int64(0)
+    for n in range(LIMBS):
+        digit = limbs[n] + carry
+        carry = digit >> 32
+        limbs[n] = digit & 0xFFFFFFFF
+    return carry
+
+
+@numba.njit(nogil=True, cache=True)
 def _settle(limbs):  # type: ignore[no-untyped-def]
     """Carry all digits into [0, 2^32) and return whether the number was negative (now negated)."""
-    for _ in range(2):
-        carry = np.int64(0)
-        for n in range(LIMBS):
-            digit = limbs[n] + carry
-            carry = digit >> 32
-            limbs[n] = digit & 0xFFFFFFFF
-        if carry >= 0:
-            return False
-        # Two's complement of the whole number: its magnitude, with one more pass of carries.
-        for n in range(LIMBS):
-            limbs[n] = 0xFFFFFFFF - limbs[n]
-        limbs[0] += 1
-        carry = np.int64(0)
-        for n in range(LIMBS):
-            digit = limbs[n] + carry
-            carry = digit >> 32
-            limbs[n] = digit & 0xFFFFFFFF
-        return True
-    return False
+    if _carry(limbs) >= 0:
+        return False
+    # Two's complement of the whole number: its magnitude, with one more pass of carries.
+    for n in range(LIMBS):
+        limbs[n] = 0xFFFFFFFF - limbs[n]
+    limbs[0] += 1
+    _carry(limbs)
+    return True
 
 
 @numba.njit(nogil=True, cache=True)
