@@ -128,8 +128,8 @@ def leading_eigenvalues(matrix: Matrix, n: int) -> npt.NDArray[np.float64]:
     basis = np.random.default_rng(0).standard_normal((width, 2 * n + 10))
     for _ in range(30):
         basis = np.linalg.qr(covariance @ basis)[0]
-    eigenvalues: npt.NDArray[np.float64] = np.linalg.eigvalsh(basis.T @ covariance @ basis)[::-1]
-    return eigenvalues[:n]
+    eigenvalues = np.linalg.eigvalsh(basis.T @ covariance @ basis)
+    return np.asarray(eigenvalues[::-1][:n], dtype=np.float64)
 
 
 def _timed(work: Callable[[], _T]) -> tuple[float, _T]:

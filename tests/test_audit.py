@@ -59,7 +59,7 @@ def test_degenerate_matrices_run_to_the_end(tmp_path: Path, name: str, dtype: st
     assert found["cluster"] is None
     assert found["rows"]["nonfinite"] == int((~np.isfinite(values)).any(axis=1).sum())
     assert found["rows"]["zero"] == int((values == 0).all(axis=1).sum())
-    assert found["rows"]["distinct_values"] == len(np.unique(values, axis=0, equal_nan=True))
+    assert found["rows"]["distinct_values"] == len({tuple(map(str, row + 0.0)) for row in values})
     # Every token is somewhere: a number of its own or a NaN.
     for part in ("logits", "cosines"):
         of = found[part]

@@ -79,16 +79,17 @@ def test_a_large_search_through_all_its_stages_is_as_exact() -> None:
 
 
 def test_an_axis_that_every_eighth_row_misses_is_found() -> None:
-    # A large search begins with one row in eight; no other row has a part along the first axis.
-    rows = sample(12_000, 400).rows(range(12_000))
-    rows[:, 0] = 0
+    # A large search begins with one row in eight; here these span twelve dimensions, all of which
+    # that search knows in the end, and the largest variance lies across them.
+    rng = np.random.default_rng(12)
+    rows = np.zeros((12_000, 400))
+    rows[:, 1:13] = rng.normal(size=(12_000, 12)) * np.arange(12, 0, -1)
     rows[1::8] = 0
-    rows[1::16, 0] = 9
-    rows[9::16, 0] = -9
-    matrix = Matrix.of_values(rows, BF16)
-    axes = principal_axes(matrix)
-    np.testing.assert_allclose(axes.eigenvalues, dense(matrix)[0][:3], rtol=1e-11)
-    assert abs(axes.axes[0, 0]) == pytest.approx(1, abs=1e-9)
+    rows[1::16, 0] = 90
+    rows[9::16, 0] = -90
+    axes = principal_axes(Matrix.of_values(rows, BF16))
+    assert axes.eigenvalues[0] == pytest.approx(90**2 / 8, rel=1e-12)
+    assert axes.axes[0, 0] == pytest.approx(1, abs=1e-12)
 
 
 def test_a_tighter_tolerance_is_met() -> None:

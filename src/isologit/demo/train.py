@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from isologit.demo import RECORD_NAME, checkpoint_path, corpus
@@ -76,12 +76,13 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
         fresh = Path(name) / "fresh"
         fresh.mkdir()
-        model_file = fresh / "model.safetensors"
-        save_file(shipped.weights, model_file, metadata={"format": "pt"})
+        # Not save_file, which makes files that their owner alone can read: these go in a package.
+        weights = save(shipped.weights, metadata={"format": "pt"})
+        (fresh / "model.safetensors").write_bytes(weights)
         record = {
             **_seen_record(recipe, training, stream),
             **figures,
-            "model_sha256": _sha256(model_file.read_bytes()),
+            "model_sha256": _sha256(weights),
             "stream_sha256": _sha256(stream.astype("<i8").tobytes()),
             "tokenizer_text_sha256": _sha256("\0".join(wider_documents).encode()),
             "recipe": dataclasses.asdict(recipe),
