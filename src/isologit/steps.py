@@ -52,6 +52,8 @@ class Arrays:
 
 @dataclass(frozen=True, eq=False)
 class ClusterChoice:
+    """A cluster as its record, and its tokens ``[n]`` int32, ascending."""
+
     facts: ClusterFacts
     token_ids: TokenIds
 
@@ -71,6 +73,7 @@ def cosines_at(subject: Subject, reference: Vector) -> TokenValues:
 
 
 def pole_direction(axes: PrincipalAxes, pole: Pole) -> Float64s:
+    """Return the unit vector ``[d]`` at a pole."""
     north, meridian, equinox = pole.axes
     return direction(
         axes, pole.lat_deg, pole.lon_deg, north=north, meridian=meridian, equinox=equinox
@@ -78,6 +81,7 @@ def pole_direction(axes: PrincipalAxes, pole: Pole) -> Float64s:
 
 
 def pole_vector(matrix: Matrix, axes: PrincipalAxes, pole: Pole) -> Vector:
+    """Return the unit vector at a pole, rounded to W's format as the seed's reference is."""
     return Vector.of_values(pole_direction(axes, pole), matrix.format)
 
 
@@ -100,6 +104,7 @@ def checked_members(members: Members, n_tokens: int) -> TokenIds:
 
 
 def given_cluster(token_ids: TokenIds, members: Members) -> ClusterChoice:
+    """Return the user's cluster, its ids checked already."""
     facts = ClusterFacts(
         method="members",
         size=len(token_ids),
@@ -112,6 +117,7 @@ def given_cluster(token_ids: TokenIds, members: Members) -> ClusterChoice:
 
 
 def pole_cluster(cosines: TokenValues, pole: Pole) -> ClusterChoice:
+    """Return the tokens of the most common cosine to a pole (the seed line's 1.4a)."""
     mode = cosines.mode
     token_ids = cosines.tokens_with(mode.value)
     facts = ClusterFacts(
@@ -126,6 +132,7 @@ def pole_cluster(cosines: TokenValues, pole: Pole) -> ClusterChoice:
 
 
 def found_cluster(matrix: Matrix, rows: RowClasses) -> ClusterChoice | None:
+    """Return the cluster that stands out most, or None."""
     found = find_clusters(matrix, rows.bits)
     if not found:
         return None
@@ -191,6 +198,7 @@ def refinement_facts(refinement: Refinement, start: str) -> RefinementFacts:
 
 
 def reference(cluster: ClusterChoice | None, pole: Pole | None) -> Reference:
+    """Return what the cosines are against: the pole before the centroid, else the mean."""
     if pole is not None:
         return Reference(
             kind="pole", lat_deg=pole.lat_deg, lon_deg=pole.lon_deg, axes=list(pole.axes)
@@ -201,6 +209,7 @@ def reference(cluster: ClusterChoice | None, pole: Pole | None) -> Reference:
 
 
 def state_facts(subject: Subject, state: State) -> StateFacts:
+    """Return a state as a record, with whether a final norm could output it."""
     arithmetic = subject.settings.arithmetic
     reach = reachability(state, subject.head.norm)
     vector = state.vector
@@ -220,6 +229,7 @@ def state_facts(subject: Subject, state: State) -> StateFacts:
 def centroid_facts(
     subject: Subject, state: State, norms: Float64s, member_ids: TokenIds
 ) -> CentroidFacts:
+    """Return the state's norm and its members' norms; of no members, those of all rows."""
     arithmetic = subject.settings.arithmetic
     own = norms[member_ids] if len(member_ids) else norms
     return CentroidFacts(
@@ -247,10 +257,12 @@ def own_class(
 
 
 def comparison(cluster: ClusterChoice | None, class_ids: TokenIds) -> Comparison | None:
+    """Return how the cluster and a logit class overlap, or None without a cluster."""
     return None if cluster is None else Comparison.of(Overlap.of(cluster.token_ids, class_ids))
 
 
 def arithmetic_facts(subject: Subject, logits: TokenValues | None) -> ArithmeticFacts:
+    """Return how the figures were computed, and how many logits took the exact step."""
     arithmetic = subject.settings.arithmetic
     return ArithmeticFacts(
         name=arithmetic.name,

@@ -15,35 +15,28 @@ Sign convention: of the components within a thousandth (2^-10) of the largest ma
 is positive. So two components that are equal by symmetry do not leave the sign to a rounding error.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from isologit.errors import UndeterminedAxesError
 from isologit.numerics import kernels
+from isologit.numerics.covariance import Apply, Moments, covariance_product, moments_of
 from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
+from isologit.numerics.products import BLOCK, project_rows
 from isologit.numerics.stored import Matrix
 
-# Vectors a pass: what the compiled loops below are written for, and enough that the axes asked for
-# converge at the rate of the ninth eigenvalue rather than the fourth.
-_BLOCK = 8
 _PROBES = 2
 _MAX_PASSES = 64
-# Enough for any sensible number of threads; each holds [8, d] sums of its own.
-_ROW_BLOCKS = 64
 _SEED = 60
 _U = 2.0**-53
 # The first stage of a large search sees one row in eight.
 _SAMPLING = 8
 # Words of W below which a pass in binary64 costs next to nothing.
 _SMALL = 1 << 22
-
-Apply = Callable[[Float64s], Float64s]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +107,7 @@ def principal_axes(matrix: Matrix, count: int = 3, *, tolerance: float = 1e-6) -
         raise ValueError(f"count must be at least 1, got {count}")
     if count > matrix.width:
         raise _undetermined(f"{count} principal axes of {shape}", "there are only d dimensions")
-    moments = _moments(matrix)
+    moments = moments_of(matrix)
     if not moments.variance > 0:
         raise _undetermined(
             f"the principal axes of {shape}",
@@ -212,12 +205,12 @@ def coordinates(
     ValueError
         A number is 0, beyond the axes computed, or given twice.
     """
-    basis = np.zeros((_BLOCK, matrix.width))
+    basis = np.zeros((BLOCK, matrix.width))
     basis[:3] = _frame(axes, north, meridian, equinox)
-    projections = np.empty((matrix.n_tokens, _BLOCK))
+    projections = np.empty((matrix.n_tokens, BLOCK))
     words = kernels.typed(matrix.words, matrix.format)
     for_blocks(
-        lambda start, stop: _project_rows(words, start, stop, basis, projections),
+        lambda start, stop: project_rows(words, start, stop, basis, projections),
         matrix.n_tokens,
         matrix.width * matrix.format.itemsize,
     )
@@ -257,92 +250,6 @@ def _undetermined(what: str, why: str) -> UndeterminedAxesError:
 
 
 @dataclass(frozen=True, eq=False)
-class _Moments:
-    """What one pass over W says: the finite rows, and their first two moments."""
-
-    rows: npt.NDArray[np.int64]
-    mean: Float64s
-    variance: float
-    """The total variance: the trace of the covariance."""
-
-    @property
-    def unit(self) -> float:
-        """The power of two next to the root mean square of a centred row's length."""
-        return float(2.0 ** np.round(np.log2(self.variance) / 2))
-
-    @property
-    def length(self) -> float:
-        """The root mean square of a row's length, in units; rounding errors scale with it."""
-        return float(np.sqrt(self.variance + self.mean @ self.mean)) / self.unit
-
-
-def _moments(matrix: Matrix) -> _Moments:
-    blocks = _row_blocks(matrix.n_tokens)
-    finite = np.empty(matrix.n_tokens, dtype=np.bool_)
-    sums = np.zeros((len(blocks), 2, matrix.width))
-    words = kernels.typed(matrix.words, matrix.format)
-    _for_each(lambda n: _sum_rows(words, *blocks[n], finite, sums[n]), len(blocks), matrix)
-    rows = np.flatnonzero(finite)
-    mean, mean_square = sums.sum(axis=0) / max(len(rows), 1)
-    # A constant column of many tokens may come out a little below zero.
-    variance = float(np.maximum(mean_square - mean * mean, 0.0).sum())
-    return _Moments(rows, mean, variance)
-
-
-def _covariance_product(
-    matrix: Matrix,
-    rows: npt.NDArray[np.int64],
-    moments: _Moments,
-    precision: type[np.floating[Any]],
-) -> Apply:
-    """Return the function that multiplies ``[n, d]`` vectors by the covariance of some rows.
-
-    The covariance is in units of the square of ``moments.unit``, which keeps binary32 in range.
-    """
-    blocks = _row_blocks(len(rows))
-    words = kernels.typed(matrix.words, matrix.format)
-    scale = precision(1 / moments.unit)
-    # Rounding the mean to binary32 moves every row alike: an error of second order.
-    mean = (moments.mean / moments.unit).astype(precision)
-
-    def apply(vectors: Float64s) -> Float64s:
-        products = np.empty_like(vectors)
-        for first in range(0, len(vectors), _BLOCK):
-            chosen = vectors[first : first + _BLOCK]
-            padded = np.zeros((_BLOCK, matrix.width), precision)
-            padded[: len(chosen)] = chosen
-            sums = np.zeros((len(blocks), *padded.shape), precision)
-
-            def add(n: int, basis: Any = padded, into: Any = sums) -> None:
-                _apply_rows(words, rows, *blocks[n], scale, mean, basis, into[n])
-
-            _for_each(add, len(blocks), matrix)
-            total = sums.sum(axis=0, dtype=np.float64)
-            products[first : first + _BLOCK] = total[: len(chosen)] / len(rows)
-        return products
-
-    return apply
-
-
-def _row_blocks(n_rows: int) -> list[tuple[int, int]]:
-    """Cut rows into at most `_ROW_BLOCKS` blocks, whose bounds depend on nothing but the number."""
-    step = max(_BLOCK * 64, -(-n_rows // (_ROW_BLOCKS * _BLOCK)) * _BLOCK)
-    return [(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
-
-
-def _for_each(work: Callable[[int], object], n_blocks: int, matrix: Matrix) -> None:
-    """Call ``work(n)`` for each block of rows, on as many threads as isologit uses."""
-
-    def some(start: int, stop: int) -> None:
-        for n in range(start, stop):
-            work(n)
-
-    row_bytes = matrix.width * matrix.format.itemsize
-    # A product costs some ten times more than reading the row.
-    for_blocks(some, n_blocks, 10 * row_bytes * matrix.n_tokens // max(n_blocks, 1))
-
-
-@dataclass(frozen=True, eq=False)
 class _Ritz:
     """Approximate eigenpairs, by descending value, and what their residuals say of the error."""
 
@@ -354,16 +261,18 @@ class _Ritz:
     passes: int
 
 
-def _search(matrix: Matrix, moments: _Moments, count: int, tolerance: float) -> _Ritz:
+def _search(matrix: Matrix, moments: Moments, count: int, tolerance: float) -> _Ritz:
     """Find the leading eigenpairs of the covariance, each stage starting where the last ended.
 
     A few cheap passes over some rows, then binary32 over all rows to about its own noise, then
     binary64, which alone decides: what came before only saves passes.
     """
     rows = moments.rows
-    # Wider than asked for, so that the last eigenvalue and the next cannot hide each other, with
-    # room for probes: vectors that know nothing of what a sample of the rows may have missed.
-    block = min(matrix.width, -(-(count + 1 + _PROBES) // _BLOCK) * _BLOCK)
+    # Eight vectors a pass, so that the axes asked for converge at the rate of the ninth eigenvalue
+    # rather than the fourth; at least one more than asked for, so that the last eigenvalue and the
+    # next cannot hide each other; and room for probes, which know nothing of what a sample of the
+    # rows may have missed.
+    block = min(matrix.width, -(-(count + 1 + _PROBES) // BLOCK) * BLOCK)
     fixed = _start(block, matrix.width)
     vectors = fixed
     # The early stages do not know their rounding errors (over many rows these average out far below
@@ -376,7 +285,7 @@ def _search(matrix: Matrix, moments: _Moments, count: int, tolerance: float) -> 
     stages += [(rows, np.float64, 32 * _U * moments.length, _MAX_PASSES)]
     passes = 0
     for chosen, precision, noise, limit in stages:
-        apply = _covariance_product(matrix, chosen, moments, precision)
+        apply = covariance_product(matrix, chosen, moments, precision)
         ritz = _leading(apply, vectors, count, noise, tolerance, limit)
         found = np.concatenate([ritz.vectors[: block - _PROBES], fixed[:_PROBES]])
         vectors = _orthonormal(found, np.empty((0, matrix.width)), 0.0)
@@ -481,117 +390,3 @@ def _orthonormal(vectors: Float64s, basis: Float64s, noise: float) -> Float64s:
         if size > 0.5:
             fresh = np.vstack([fresh, rest / size])
     return fresh
-
-
-_FASTMATH = {"reassoc", "contract"}
-
-
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def _sum_rows(words, start, stop, finite, sums):  # type: ignore[no-untyped-def]
-    """Mark finite rows, and add them and their squares into ``sums``, ``[2, d]``."""
-    row = np.empty(words.shape[1])
-    totals = sums[0]
-    squares = sums[1]
-    for i in range(start, stop):
-        check = 0.0
-        for k in range(words.shape[1]):
-            row[k] = kernels.widen(words[i, k])
-            check += row[k] * 0.0
-        # 0 · NaN and 0 · ∞ are NaN, and so is any sum with them.
-        finite[i] = check == 0.0
-        if finite[i]:
-            for k in range(words.shape[1]):
-                totals[k] += row[k]
-                squares[k] += row[k] * row[k]
-
-
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def _project(x, basis, y):  # type: ignore[no-untyped-def]
-    """Fill ``y[r, c] = x[r] · basis[c]``, all ``[8, d]``, sixteen sums at a time."""
-    zero = x.dtype.type(0)
-    for r in range(0, 8, 4):
-        x0, x1, x2, x3 = x[r], x[r + 1], x[r + 2], x[r + 3]
-        for c in range(0, 8, 4):
-            b0, b1, b2, b3 = basis[c], basis[c + 1], basis[c + 2], basis[c + 3]
-            s00 = s01 = s02 = s03 = zero
-            s10 = s11 = s12 = s13 = zero
-            s20 = s21 = s22 = s23 = zero
-            s30 = s31 = s32 = s33 = zero
-            for k in range(x.shape[1]):
-                s00 += x0[k] * b0[k]
-                s01 += x0[k] * b1[k]
-                s02 += x0[k] * b2[k]
-                s03 += x0[k] * b3[k]
-                s10 += x1[k] * b0[k]
-                s11 += x1[k] * b1[k]
-                s12 += x1[k] * b2[k]
-                s13 += x1[k] * b3[k]
-                s20 += x2[k] * b0[k]
-                s21 += x2[k] * b1[k]
-                s22 += x2[k] * b2[k]
-                s23 += x2[k] * b3[k]
-                s30 += x3[k] * b0[k]
-                s31 += x3[k] * b1[k]
-                s32 += x3[k] * b2[k]
-                s33 += x3[k] * b3[k]
-            y[r, c], y[r, c + 1], y[r, c + 2], y[r, c + 3] = s00, s01, s02, s03
-            y[r + 1, c], y[r + 1, c + 1], y[r + 1, c + 2], y[r + 1, c + 3] = s10, s11, s12, s13
-            y[r + 2, c], y[r + 2, c + 1], y[r + 2, c + 2], y[r + 2, c + 3] = s20, s21, s22, s23
-            y[r + 3, c], y[r + 3, c + 1], y[r + 3, c + 2], y[r + 3, c + 3] = s30, s31, s32, s33
-
-
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def _accumulate(x, y, sums):  # type: ignore[no-untyped-def]
-    """Add ``yᵀ · x`` into ``sums``; x and sums are ``[8, d]``, y is ``[8, 8]``."""
-    # Tiles of x stay in the first-level cache. One-dimensional views, eight at most beside the
-    # written one: more, or two-dimensional indexing, and LLVM gives up proving them apart.
-    for start in range(0, x.shape[1], 512):
-        stop = min(start + 512, x.shape[1])
-        x0, x1, x2, x3 = x[0, start:stop], x[1, start:stop], x[2, start:stop], x[3, start:stop]
-        x4, x5, x6, x7 = x[4, start:stop], x[5, start:stop], x[6, start:stop], x[7, start:stop]
-        for c in range(8):
-            y0, y1, y2, y3, y4, y5, y6, y7 = (
-                y[0, c], y[1, c], y[2, c], y[3, c], y[4, c], y[5, c], y[6, c], y[7, c]
-            )  # fmt: skip
-            into = sums[c, start:stop]
-            for k in range(into.shape[0]):
-                into[k] += ((y0 * x0[k] + y1 * x1[k]) + (y2 * x2[k] + y3 * x3[k])) + (
-                    (y4 * x4[k] + y5 * x5[k]) + (y6 * x6[k] + y7 * x7[k])
-                )
-
-
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def _apply_rows(words, rows, start, stop, scale, mean, basis, sums):  # type: ignore[no-untyped-def]
-    """Add ``Xᵀ · (X · basisᵀ)`` into ``sums``, X being ``words[rows[start:stop]] · scale − mean``.
-
-    All in the precision of the four arrays of floats.
-    """
-    kind = basis.dtype.type
-    x = np.zeros((8, words.shape[1]), basis.dtype)
-    y = np.zeros((8, 8), basis.dtype)
-    for i in range(start, stop, 8):
-        for r in range(8):
-            centred = x[r]
-            if i + r < stop:
-                row = rows[i + r]
-                for k in range(words.shape[1]):
-                    centred[k] = kind(kernels.widen(words[row, k])) * scale - mean[k]
-            else:
-                centred[:] = 0.0
-        _project(x, basis, y)
-        _accumulate(x, y, sums)
-
-
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def _project_rows(words, start, stop, basis, projections):  # type: ignore[no-untyped-def]
-    """Fill ``projections[i] = words[i] · basisᵀ``, ``[V, 8]``."""
-    x = np.zeros((8, words.shape[1]))
-    y = np.zeros((8, 8))
-    for i in range(start, stop, 8):
-        for r in range(min(8, stop - i)):
-            values = x[r]
-            for k in range(words.shape[1]):
-                values[k] = kernels.widen(words[i + r, k])
-        _project(x, basis, y)
-        for r in range(min(8, stop - i)):
-            projections[i + r] = y[r]

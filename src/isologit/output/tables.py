@@ -284,6 +284,9 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, list):
-        text = ", ".join(_shown(item) for item in value[:6])
-        return text + (", …" if len(value) > 6 else "")
+        # Nested lists keep their brackets, and show fewer of them.
+        nested = any(isinstance(item, list) for item in value)
+        shown = 3 if nested else 6
+        parts = [f"[{_shown(item)}]" if isinstance(item, list) else _shown(item) for item in value]
+        return ", ".join(parts[:shown]) + (", …" if len(parts) > shown else "")
     return "" if value is None else str(value)
