@@ -29,11 +29,16 @@ SPECTRUM = (0.010487, 0.003178, 0.002791)
 
 # The largest eigenvalue is published as 0.94 % of it.
 _TOTAL_VARIANCE = 1.1157
-# From the published mean logit (.1016) and mean cosine (.240) at a centroid of norm .371: ordinary
-# rows have a norm near 1.14, and their mean one of .43, at a cosine of .64 with the centroid.
-_MEAN_NORM = 0.43
+# Where the cluster lies: the published pole on the sphere of axes 2 (north), 1 (meridian) and 3
+# (equinox), and the cosine of its centroid with that direction.
+_LAT_DEG, _LON_DEG = -7.288, 6.941
 _CENTROID_NORM = 0.371
-_CENTROID_COSINE = 0.64
+_CENTROID_COSINE = 0.84375
+# The mean of the ordinary rows: from the published mean logits at the pole (.0918) and at the
+# centroid (.1016), both at a distance of .371, and so that their norm comes to 1.14.
+_MEAN_NORM = 0.43
+_MEAN_ALONG_POLE = 0.0918 / 0.371
+_MEAN_ALONG_CENTROID = 0.1016 / 0.371
 # Relative standard deviation of the norms of ordinary rows.
 _NORM_SPREAD = 0.08
 # Of the centre's coordinates, the share that a population's row has one ULP away.
@@ -85,7 +90,7 @@ def twin_blocks(n_tokens: int, width: int, seed: int) -> tuple[Truth, Iterator[W
         raise ValueError(f"a twin needs {2 * planted} tokens of width 8, got {n_tokens}, {width}")
     rng = np.random.Generator(np.random.PCG64(seed))
     axes = np.linalg.qr(rng.standard_normal((width, 5)))[0].T
-    to_mean, out_of_cloud, *leading = axes
+    centre, mean = _centre_and_mean()
     ids = rng.permutation(n_tokens)[:planted]
     cuts = np.cumsum(POPULATIONS)
     populations = [np.sort(part) for part in np.split(ids[: cuts[-1]], cuts[:-1])]
@@ -98,13 +103,13 @@ def twin_blocks(n_tokens: int, width: int, seed: int) -> tuple[Truth, Iterator[W
         halo.tolist(),
         list(SPECTRUM),
     )
-    centre = to_mean * _CENTROID_COSINE + out_of_cloud * np.sqrt(1 - _CENTROID_COSINE**2)
-    rows = _cluster_rows(_round_to_bf16((centre * _CENTROID_NORM).astype(np.float32)), rng)
+    rows = _cluster_rows(_round_to_bf16((centre @ axes).astype(np.float32)), rng)
     row_of = np.full(n_tokens, -1, dtype=np.int64)
     for n, population in enumerate(populations):
         row_of[population] = n
     row_of[halo] = len(populations) + np.arange(HALO)
-    ordinary = _ordinary_blocks(rng, n_tokens, _MEAN_NORM * to_mean, np.array(leading))
+    covariance = _ordinary_covariance(centre - mean, planted / n_tokens)
+    ordinary = _ordinary_blocks(rng, n_tokens, mean @ axes, covariance, axes[:3])
 
     def blocks() -> Iterator[Words]:
         start = 0
@@ -176,18 +181,52 @@ def _cluster_rows(centre: Words, rng: np.random.Generator) -> Words:
     return rows
 
 
+def _centre_and_mean() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the cluster's centre and the mean of the ordinary rows, along five axes.
+
+    The first three are the principal ones; the fourth holds what the centre has outside them, and
+    the fifth what the mean has outside the four.
+    """
+    lat, lon = np.radians(_LAT_DEG), np.radians(_LON_DEG)
+    pole = np.array([np.cos(lat) * np.cos(lon), np.sin(lat), np.cos(lat) * np.sin(lon), 0, 0])
+    outside = np.array([0.0, 0.0, 0.0, 1.0, 0.0])
+    sine = np.sqrt(1 - _CENTROID_COSINE**2)
+    centre = _CENTROID_NORM * (_CENTROID_COSINE * pole + sine * outside)
+    along_outside = (_MEAN_ALONG_CENTROID - _CENTROID_COSINE * _MEAN_ALONG_POLE) / sine
+    mean = _MEAN_ALONG_POLE * pole + along_outside * outside
+    mean[4] = np.sqrt(_MEAN_NORM**2 - mean @ mean)
+    return centre, mean
+
+
+def _noise_variance(width: int) -> float:
+    """Return the variance of a coordinate outside the leading axes."""
+    return (_TOTAL_VARIANCE - sum(SPECTRUM)) / (width - len(SPECTRUM))
+
+
+def _ordinary_covariance(apart: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
+    """Return the ordinary rows' covariance along the principal axes, ``[3, 3]``.
+
+    With what a cluster of this share of the rows adds, `apart` from their mean, it comes to the
+    published spectrum.
+    """
+    between = share * (1 - share) * np.outer(apart[:3], apart[:3])
+    covariance: npt.NDArray[np.float64] = (np.diag(SPECTRUM) - between) / (1 - share)
+    return covariance
+
+
 def _ordinary_blocks(
     rng: np.random.Generator,
     n_tokens: int,
     mean: npt.NDArray[np.float64],
+    covariance: npt.NDArray[np.float64],
     leading: npt.NDArray[np.float64],
 ) -> Iterator[Words]:
     width = len(mean)
-    noise = (_TOTAL_VARIANCE - sum(SPECTRUM)) / (width - len(SPECTRUM))
-    # The cluster's rows do not vary along the leading axes, and the noise already does.
-    variances = np.array(SPECTRUM) / (1 - (sum(POPULATIONS) + HALO) / n_tokens) - noise
-    amplitudes = np.sqrt(np.maximum(variances, 0))
-    axes = (leading * amplitudes[:, None]).astype(np.float32)
+    noise = _noise_variance(width)
+    # The noise varies along the leading axes too.
+    values, vectors = np.linalg.eigh(covariance - noise * np.eye(len(leading)))
+    amplitudes = np.sqrt(np.maximum(values, 0))
+    axes = ((vectors * amplitudes).T @ leading).astype(np.float32)
     for start in range(0, n_tokens, _BLOCK_ROWS):
         n = min(_BLOCK_ROWS, n_tokens - start)
         scale = 1 + _NORM_SPREAD * rng.standard_normal((n, 1), dtype=np.float32)

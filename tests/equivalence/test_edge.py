@@ -75,6 +75,18 @@ def test_an_edge_tells_its_size_its_window_and_its_evidence() -> None:
     assert edge.threshold == pytest.approx(log(442 * 39 * 40 * 5 * 1e6))
 
 
+def test_evidence_shrinks_with_the_growth_measured_on_each_side() -> None:
+    # Inside, the median is e^2 times nearer than the last; beyond the window of e^3, all are alike.
+    inside = np.exp(np.concatenate([np.full(30, -2.0), np.linspace(-1.9, 0, 30)]))
+    distances = np.concatenate([inside, np.exp(3.0) * np.linspace(1, 1.1, 300)])
+    test = EdgeTest(np.zeros(len(distances), dtype=np.bool_))
+    edge = test.edge(distances**2, np.arange(len(distances)))
+    assert edge is not None
+    assert edge.size == 60
+    spread = -np.log(distances[59 // 2 + 1])
+    assert edge.evidence == pytest.approx(59 * log(2) / spread * 3)
+
+
 def test_no_edge_where_the_ratio_is_less_than_three() -> None:
     squares = np.concatenate([np.linspace(0.9, 1, 100), np.linspace(2.9, 4, 400)]) ** 2
     test = EdgeTest(np.zeros(500, dtype=np.bool_))

@@ -1,9 +1,9 @@
 """Finding clusters of rows without a human: where to look.
 
 A cluster is a set of distinct rows that lie much closer to each other than to nearly any other
-row. This module finds rows that might be inside one and grows the cluster around them;
-`isologit.equivalence.edge` decides, against a null model, whether its edge is real. Nothing here
-reads coordinates, token ids or sizes of classes as hints.
+row, and than other rows do among themselves. This module finds rows that might be inside one and
+grows the cluster around them; `isologit.equivalence.edge` decides, against a null model, whether
+its edge is real. It is told no coordinates, token ids or sizes: it reads the rows alone.
 
 The search costs one pass that sketches every distinct row in some 32 numbers, a k-d tree over the
 sketches, and a few passes of exact distances. What the sketch misses is not found; what it offers

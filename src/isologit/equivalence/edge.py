@@ -13,9 +13,9 @@ tail's exponent; the weaker of the two counts.
 
 κ is 1, which is the slowest growth of any cloud that fills a curve, a sheet or a space, or what is
 measured on the same side of the window if that is less: ln 2 over the logarithm of the ratio
-between the side's window end and its median distance. A window that is narrower, in the ratio, than
-the inside's spread counts for nothing. So clouds whose scales spread evenly over many powers of
-ten, and heavy tails, raise no alarm.
+between the side's window end and its median distance. A window counts for nothing if it is
+narrower, in the ratio, than the inside's spread, or than that of as many rows just beyond it. So
+clouds whose scales spread evenly over many powers of ten, and heavy tails, raise no alarm.
 
 The derivation, the false-alarm rates measured, and what the test cannot see are in
 docs/decisions/0003-cluster-null-model.md.
@@ -185,7 +185,9 @@ class EdgeTest:
         within = _surprise(ends, stragglers, _exponent(spread_inside) * log_ratio)
         beyond = _surprise(outside - 1, stragglers, _exponent(spread_outside) * log_ratio)
         evidence: Float64s = np.minimum(within, beyond)
-        evidence[spread_inside > log_ratio] = 0.0
+        next_rows = begins + np.minimum(ends, outside // 2)
+        spread_of_next = np.log(squares[next_rows] / far) / 2
+        evidence[np.maximum(spread_inside, spread_of_next) > log_ratio] = 0.0
         return evidence
 
     def _evidence_of_duplicates(
