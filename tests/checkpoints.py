@@ -14,11 +14,13 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 
 Array = npt.NDArray[Any]
+# ArrayLike alone refuses rows that mix integers and NaN.
+Values = npt.ArrayLike | Sequence[object]
 
 NATIVE: dict[str, Any] = {"bf16": ml_dtypes.bfloat16, "f16": np.float16, "f32": np.float32}
 
 
-def write_matrix(directory: Path, values: npt.ArrayLike, dtype: str = "bf16") -> Path:
+def write_matrix(directory: Path, values: Values, dtype: str = "bf16") -> Path:
     """Write ``[V, d]`` as the seed's bare ``W.safetensors`` and return its directory."""
     return write_tensors(directory, {"W": np.asarray(values)}, dtype, file="W.safetensors")
 
@@ -42,7 +44,7 @@ def write_tensors(
     return directory
 
 
-def write_llama(directory: Path, values: npt.ArrayLike, dtype: str = "bf16") -> Path:
+def write_llama(directory: Path, values: Values, dtype: str = "bf16") -> Path:
     """Write a tied Llama's embedding and a final norm of ones, with its config."""
     matrix = np.asarray(values)
     return write_tensors(

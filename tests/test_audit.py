@@ -79,6 +79,7 @@ def test_the_state_of_a_matrix_without_a_cluster_is_the_mean_of_finite_rows(tmp_
     assert arrays.state is not None
     assert arrays.state.vector.values.tolist() == [2, 3]
     assert (findings.state.kind, findings.state.token_ids) == ("mean", [])
+    assert findings.reference.kind == "mean"
     assert (findings.comparison, findings.refinement, findings.own_class) == (None, None, None)
     # Norms of the finite rows alone: √5 and 5, in bfloat16.
     assert findings.centroid.member_norm.min == 2.234375

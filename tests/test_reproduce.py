@@ -2,6 +2,7 @@
 
 import copy
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,7 @@ def test_the_figures_are_the_matrix_s_own(true_figures: dict[str, Any]) -> None:
 
 
 FALSE_FIGURES = [
+    ("matrix", "bytes", lambda x: x + 10**9 + 1, "differs by -1,000,000,001"),
     ("rows (1.9a)", "distinct", lambda x: x + 1, "differs by -1"),
     ("rows (1.9a)", "sizes", lambda x: [*x[:-1], x[-1] + 1], "differs at entry "),
     ("rows (1.9a)", "sizes", lambda x: [*x, 2], "differs in length: "),
@@ -204,7 +206,7 @@ def test_one_false_figure_differs_and_no_other(
     assert (found["differs"], found["not_compared"]) == (1, 0)
 
 
-@pytest.mark.parametrize(("section", "figure", "falsify", "told"), FALSE_FIGURES[:5])
+@pytest.mark.parametrize(("section", "figure", "falsify", "told"), FALSE_FIGURES[:6])
 def test_the_page_says_differs_by_how_much(
     model: Path,
     true_figures: dict[str, Any],
@@ -226,30 +228,78 @@ def test_the_page_says_differs_by_how_much(
     )
 
 
+@pytest.mark.parametrize(("lat", "lon"), [POLE, (-POLE[0], POLE[1]), (20.0, -150.0)])
 def test_the_eight_sign_choices_are_tried_and_the_fullest_mode_is_kept(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, lat: float, lon: float
 ) -> None:
-    from itertools import product
-
-    entry = {key: skeleton()[key] for key in ("cosine class (1.4a)",)}
+    entry = {"cosine class (1.4a)": skeleton()["cosine class (1.4a)"]}
+    entry["cosine class (1.4a)"] |= {"lat_deg": lat, "lon_deg": lon}
     found = run(model, entry, tmp_path, "--entry", NAME, "--json").json
     modes = {}
     for signs in product((1, -1), repeat=3):
-        axes = [sign * n for sign, n in zip(signs, (2, 1, 3), strict=True)]
-        place = f"{POLE[0]},{POLE[1]}"
+        axes = tuple(sign * n for sign, n in zip(signs, (2, 1, 3), strict=True))
         ran = isologit(
-            "audit", model, "--pole", place, "--axes", ",".join(map(str, axes)), "--json"
+            *("audit", model, "--pole", f"{lat},{lon}", "--axes", ",".join(map(str, axes))),
+            "--json",
         )
-        modes[tuple(axes)] = ran.json["cosines"]["mode"]["n_tokens"]
-    assert len(modes) == 8
+        modes[axes] = ran.json["cosines"]["mode"]["n_tokens"]
     kept = tuple(found["axes"])
     assert modes[kept] == max(modes.values())
-    assert found["figures"][5]["figure"] == "mode_tokens"
-    assert found["figures"][5]["this_run"] == modes[kept]
+    # The choice matters here, or nothing would be shown.
+    assert len(set(modes.values())) > 1
+    assert {f["figure"]: f["this_run"] for f in found["figures"]}["mode_tokens"] == modes[kept]
     assert found["notes"][0] == (
         f"of the eight sign choices of the axes, {list(kept)} (north, meridian, equinox) was kept: "
         "it has the fullest cosine mode"
     )
+
+
+def test_the_sections_are_what_the_other_commands_say(
+    model: Path, true_figures: dict[str, Any], tmp_path: Path
+) -> None:
+    ids = list(range(300, 340))
+    path = write_cluster(tmp_path / "c.safetensors", cluster_tensors(ids, V))
+    found = run(model, skeleton(), tmp_path, "--members", path, "--json").json
+    figures: dict[str, dict[str, Any]] = {}
+    for figure in found["figures"]:
+        figures.setdefault(figure["section"], {})[figure["figure"]] = figure["this_run"]
+
+    def same_values(section: dict[str, Any], logits: dict[str, Any]) -> None:
+        for name in ("min", "max", "mean", "median", "distinct"):
+            assert section[name] == logits[name]
+        mode = logits["mode"]
+        assert (section["mode"], section["mode_tokens"]) == (mode["value"], mode["n_tokens"])
+        assert section["max_tokens"] == logits["max_class"]["n_tokens"]
+
+    centroid = isologit("classes", model, "--members", path, "--json").json
+    section = figures["logit class at the cluster centroid (1.5c, the seed)"]
+    same_values(section, centroid["logits"])
+    overlap = centroid["comparison"]
+    names = ("overlap_with_1.4a", "cosine_only", "logit_only")
+    assert [section[n] for n in names] == [overlap[n] for n in ("both", "only_a", "only_b")]
+    assert section["distinct_rows_in_class"] == centroid["class_rows"]["distinct"]
+    assert section["centroid_norm"] == centroid["centroid"]["norm"]
+    norms = centroid["centroid"]["member_norm"]
+    assert [section[f"member_norm_{n}"] for n in norms] == list(norms.values())
+    assert section["top"] == [[t["value"], t["n_tokens"]] for t in centroid["logits"]["top"]]
+
+    distance = figures["logit class at a spherical state (1.5a)"]["distance"]
+    assert distance == norms["mean"]
+    place = f"{POLE[0]},{POLE[1]},{distance}"
+    axes = ",".join(map(str, found["axes"]))
+    spherical = isologit("classes", model, "--pole", place, "--axes", axes, "--json").json
+    same_values(figures["logit class at a spherical state (1.5a)"], spherical["logits"])
+    held = figures["multiplicity of the 1.5a logits (1.5b)"]
+    assert list(held.values()) == list(spherical["logits"]["multiplicity"].values())
+    assert len(set(held.values())) >= 4
+
+    audited = isologit(
+        "audit", model, "--pole", f"{POLE[0]},{POLE[1]}", "--axes", axes, "--json"
+    ).json
+    cosine = figures["cosine class (1.4a)"]
+    same_values(cosine, audited["cosines"])
+    assert cosine["top_counts"] == [t["n_tokens"] for t in audited["cosines"]["top"]]
+    assert cosine["first_ids"] == audited["cosines"]["mode"]["token_ids"][:20]
 
 
 def test_members_settle_the_signs_and_are_the_cluster(model: Path, tmp_path: Path) -> None:
@@ -315,6 +365,18 @@ def test_a_negative_zero_prints_as_zero(tmp_path: Path) -> None:
     assert [f["verdict"] for f in found.json["figures"]] == ["equal", "differs"]
 
 
+def test_figures_that_are_no_numbers_differ_in_words(tmp_path: Path) -> None:
+    model = write_matrix(tmp_path / "m", [[1], [np.inf], [np.nan]])
+    (tmp_path / "ids.txt").write_text("0")
+    entry = {"logit class at the cluster centroid (1.5c)": {"max": 1.0, "centroid_norm": 1}}
+    more = ("--entry", NAME, "--members", tmp_path / "ids.txt")
+    ran = run(model, entry, tmp_path, *more)
+    assert ran.code == 0
+    assert "differs by +inf" in ran.out
+    found = run(model, entry, tmp_path, *more, "--json").json["figures"]
+    assert [(f["this_run"], f["difference"]) for f in found] == [("inf", "inf"), (1, None)]
+
+
 class TestEntries:
     """Which model's figures are taken."""
 
@@ -375,6 +437,23 @@ class TestEntries:
         ran = isologit("reproduce", model)
         assert ran.code == PublishedFiguresError.exit_code
         assert "Qwen/Qwen3-4B-Instruct-2507" in ran.err
+
+
+def test_the_seed_s_own_figures_stand_beside_any_model(shared: Path) -> None:
+    model = shared / "checkpoints" / "llama2xs-hf-bf16"
+    entry = "Qwen/Qwen3-4B-Instruct-2507"
+    ran = isologit("reproduce", model, "--entry", entry, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    found = ran.json
+    published = read_figures(None)[entry]
+    named = {section for section in published if section != "tokenizer"}
+    compared = {f["section"] for f in found["figures"] if f["verdict"] != "not compared"}
+    assert compared == named
+    # Only what does not depend on the model can be equal here: it is another one.
+    equal = [(f["section"], f["figure"]) for f in found["figures"] if f["verdict"] == "equal"]
+    assert equal == [("matrix", "dtype"), ("matrix", "tied")]
+    of_bits = {f["section"] for f in found["figures"] if not f["depends_on_arithmetic"]}
+    assert of_bits == {"matrix", "tokenizer", "rows (1.9a)"}
 
 
 def test_the_package_s_figures_are_the_shared_ones(shared: Path) -> None:

@@ -127,13 +127,17 @@ class RowFacts(Record, frozen=True, kw_only=True):
 
 
 class ClusterFacts(Record, frozen=True, kw_only=True):
-    """The cluster: found, of a pole's fullest cosine, or given."""
+    """The cluster: found, of a pole's fullest cosine, or given.
+
+    ``others`` holds the sizes of further clusters that were found, by prominence.
+    """
 
     method: Literal["found", "pole", "members"]
     size: int
     excess: float | None
     cosine: float | None
     token_ids: list[int]
+    others: list[int]
     why: str
 
 

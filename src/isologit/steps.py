@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from isologit.checkpoint.wording import counted
 from isologit.equivalence.axes import PrincipalAxes, coordinates, direction
 from isologit.equivalence.cluster import find_clusters
 from isologit.equivalence.partition import Overlap, Partition, TokenIds
@@ -111,6 +112,7 @@ def given_cluster(token_ids: TokenIds, members: Members) -> ClusterChoice:
         excess=None,
         cosine=members.cosine,
         token_ids=token_ids.tolist(),
+        others=[],
         why=f"given by {members.where}",
     )
     return ClusterChoice(facts, token_ids)
@@ -126,14 +128,15 @@ def pole_cluster(cosines: TokenValues, pole: Pole) -> ClusterChoice:
         excess=None,
         cosine=mode.value,
         token_ids=token_ids.tolist(),
+        others=[],
         why=f"the tokens of the most common cosine to {pole.lat_deg:g}°, {pole.lon_deg:g}°",
     )
     return ClusterChoice(facts, token_ids)
 
 
 def found_cluster(matrix: Matrix, rows: RowClasses) -> ClusterChoice | None:
-    """Return the cluster that stands out most, or None."""
-    found = find_clusters(matrix, rows.bits)
+    """Return the cluster that stands out most, or None; `others` are the sizes of the rest."""
+    found = find_clusters(matrix, rows.values)
     if not found:
         return None
     best = found[0]
@@ -143,6 +146,7 @@ def found_cluster(matrix: Matrix, rows: RowClasses) -> ClusterChoice | None:
         excess=best.excess,
         cosine=None,
         token_ids=best.token_ids.tolist(),
+        others=[len(cluster.token_ids) for cluster in found[1:]],
         why=best.why,
     )
     return ClusterChoice(facts, best.token_ids)
@@ -275,16 +279,16 @@ def arithmetic_facts(subject: Subject, logits: TokenValues | None) -> Arithmetic
 def notes(subject: Subject, rows: RowClasses, logits: TokenValues | None) -> list[str]:
     """Say what a reader of the figures has to know."""
     head, notes = subject.head, list(subject.head.warnings)
-    if rows.values.n_classes != rows.bits.n_classes:
+    if fewer := rows.bits.n_classes - rows.values.n_classes:
         notes.append(
-            f"{rows.bits.n_classes - rows.values.n_classes} more rows are equal by value than by "
-            "bits: they differ in the sign of zeros alone"
+            f"{counted(fewer, 'fewer distinct row')} by value than by bits: the sign of zeros is "
+            "all that differs"
         )
     if rows.nonfinite:
-        notes.append(f"{rows.nonfinite} rows hold an infinity or a NaN")
+        notes.append(f"{counted(rows.nonfinite, 'row')} with an infinity or a NaN")
     if logits is not None and logits.n_nan:
         rest = "the figures are of the others" if logits.n_distinct else "there are no others"
-        notes.append(f"{logits.n_nan} logits are NaN; {rest}")
+        notes.append(f"{counted(logits.n_nan, 'logit')} without a number (NaN); {rest}")
     if logits is not None and (head.bias is not None or head.scale or head.softcap):
         notes.append("logits are the product's, before the head's bias, scale and softcap")
     return notes

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import isologit as package
 from isologit.cli.main import run
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
+# Where this process has the package from, installed or not: its children take the same.
+SOURCE = Path(package.__file__).resolve().parents[1]
 
 # What a terminal or a CI service sets, and what would change the page.
 _OF_TERMINALS = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "ISOLOGIT_DEBUG")
@@ -53,7 +55,7 @@ def isologit(*arguments: object) -> Ran:
         code = run([str(argument) for argument in arguments])
         out.flush()
         err.flush()
-    return Ran(code, *(s.buffer.getvalue().decode() for s in (out, err)))  # type: ignore[attr-defined]
+    return Ran(code, *(s.buffer.getvalue().decode() for s in (out, err)))
 
 
 def start(

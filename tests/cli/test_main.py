@@ -191,7 +191,7 @@ class TestStreams:
         monkeypatch.setattr(sys, "stdout", out)
         assert main.run(["classes", str(model), "--token", "1"]) == 0
         out.flush()
-        assert b"\\u2713 Found " in out.buffer.getvalue()  # type: ignore[attr-defined]
+        assert b"\\u2713 Found " in out.buffer.getvalue()
 
 
 class TestEscapes:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.command import finished, isologit, start
+from isologit.demo import checkpoint_path
 
 REAL = {
     "llama2xs-hf-bf16": ([512, 64], "bf16", True),
@@ -60,3 +61,12 @@ def test_the_number_of_threads_changes_nothing(shared: Path) -> None:
     model = shared / "checkpoints" / "llama2xs-hf-bf16"
     outs = {isologit("audit", model, "--json", "--threads", n).out for n in (1, 2, 5)}
     assert len(outs) == 1
+
+
+def test_the_demo_is_the_audit_of_the_embedded_checkpoint(tmp_path: Path) -> None:
+    demo = isologit("demo")
+    assert (demo.code, demo.err) == (0, "")
+    assert demo.out == isologit("audit", checkpoint_path()).out
+    assert "row classes" in demo.out.splitlines()[0]
+    assert isologit("demo", "-o", tmp_path / "out", "-q").err == ""
+    assert (tmp_path / "out" / "summary.json").is_file()

@@ -211,8 +211,8 @@ class TestModalClass:
         assert "  1 token without a number (NaN), not counted here" in ran.section("Dot products")
         assert "  Range: [5.00000000, inf]" in ran.section("Dot products")
         assert ran.section("Notes") == [
-            "• 2 rows hold an infinity or a NaN",
-            "• 1 logits are NaN; the figures are of the others",
+            "• 2 rows with an infinity or a NaN",
+            "• 1 logit without a number (NaN); the figures are of the others",
         ]
 
     def test_where_no_token_has_a_number_the_page_says_so(self, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ class TestModalClass:
             "✓ 4 tokens without a cosine are taken as one class",
             "Total unique cosine values: 0",
         ]
-        assert "• 4 logits are NaN; there are no others" in ran.section("Notes")
+        assert "• 4 logits without a number (NaN); there are no others" in ran.section("Notes")
 
 
 class TestOwnClass:
@@ -315,7 +315,7 @@ class TestVerdictAndRows:
             "Of these: 2 zero rows, 1 subnormal row, 2 non-finite rows",
         ]
         assert (
-            "• 2 more rows are equal by value than by bits: they differ in the sign of zeros alone"
+            "• 2 fewer distinct rows by value than by bits: the sign of zeros is all that differs"
         ) in ran.section("Notes")
 
     @pytest.mark.parametrize(
@@ -349,8 +349,10 @@ class TestCluster:
     def test_what_stands_out_is_found_and_explained(self, tmp_path: Path) -> None:
         ran = page("audit", self.planted(tmp_path / "m"))
         assert ran.out.splitlines()[0].endswith("; a cluster of 40 tokens stands out.")
-        first, second, third = ran.section("Cluster")
-        assert first.startswith("Cluster size: 40 tokens (")
+        first, why, second, third = ran.section("Cluster")
+        assert first == "Cluster size: 40 tokens"
+        assert why.startswith("  why: ")
+        assert "null model" in why
         assert second.startswith("Shared cosine: ")
         assert float(second.split()[-1]) == pytest.approx(1, abs=1e-4)
         assert third == f"Token IDs (first 10): [{', '.join(map(str, range(100, 110)))}, …]"
@@ -360,11 +362,23 @@ class TestCluster:
         assert refinement[0] == "Start: the cluster's own tokens"
         assert refinement[1].startswith("  Cluster size by iteration: ")
 
+    def test_less_prominent_clusters_are_counted_beside_it(self, tmp_path: Path) -> None:
+        values = gaussian(400, 16, seed=7)
+        values[100:140] = 0.25 + 0.001 * gaussian(40, 16, seed=8)
+        values[200:230] = -0.25 + 0.001 * gaussian(30, 16, seed=9)
+        model = write_matrix(tmp_path / "m", values, "f32")
+        ran = page("audit", model)
+        lines = ran.section("Cluster")
+        assert lines[0] == "Cluster size: 40 tokens"
+        assert lines[-1] == "Further clusters, less prominent, of 30 tokens"
+        assert isologit("audit", model, "--json").json["cluster"]["others"] == [30]
+
     def test_a_given_cluster_is_named_by_its_file(self, two_axes: Path, tmp_path: Path) -> None:
         path = write_cluster(tmp_path / "c.safetensors", cluster_tensors([0, 1, 6], 9, 0.84375))
         for command in ("classes", "audit"):
             assert page(command, two_axes, "--members", path).section("Cluster") == [
-                f"Cluster size: 3 tokens (given by {path})",
+                "Cluster size: 3 tokens",
+                f"  why: given by {path}",
                 "Shared cosine: 0.84375000",
                 "Token IDs (first 10): [0, 1, 6]",
             ]
@@ -373,15 +387,16 @@ class TestCluster:
         path = tmp_path / "ids.txt"
         path.write_text("5\n")
         assert page("classes", two_axes, "--members", path).section("Cluster") == [
-            f"Cluster size: 1 token (given by {path})",
+            "Cluster size: 1 token",
+            f"  why: given by {path}",
             "Token IDs (first 10): [5]",
         ]
 
     def test_a_pole_takes_its_most_common_cosine(self, tmp_path: Path) -> None:
         model = self.planted(tmp_path / "m")
         ran = page("audit", model, "--pole", "-7.288,6.941", "--axes", "1,-2,3", "--dtype", "bf16")
-        assert ran.section("Cluster")[0].endswith(
-            "tokens (the tokens of the most common cosine to -7.288°, 6.941°)"
+        assert ran.section("Cluster")[1] == (
+            "  why: the tokens of the most common cosine to -7.288°, 6.941°"
         )
         assert "Cosines with -7.288°, 6.941° (axes [1, -2, 3])" in ran.out.splitlines()
         assert ran.section("Iterated refinement")[0].endswith("tokens within 1.5° of the pole")

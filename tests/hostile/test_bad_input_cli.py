@@ -345,8 +345,8 @@ def test_every_error_class_of_a_user_s_making_is_tried() -> None:
 @pytest.mark.parametrize(
     ("values", "notes"),
     [
-        ([[1, 2], [np.nan, 0], [3, 4]], ["1 rows hold an infinity or a NaN"]),
-        ([[1, 2], [np.inf, 0], [3, 4]], ["1 rows hold an infinity or a NaN"]),
+        ([[1, 2], [np.nan, 0], [3, 4]], ["1 row with an infinity or a NaN"]),
+        ([[1, 2], [np.inf, 0], [3, 4]], ["1 row with an infinity or a NaN"]),
         ([[1, 2], [0, 0], [3, 4]], []),
         ([[1, 2]], []),
         ([[1], [2], [2]], []),

@@ -189,12 +189,13 @@ class TestThroughTheCommandLine:
         (tmp_path / "models").mkdir()
         return write_matrix(tmp_path / "models" / "m", gaussian(400, 8))
 
+    @pytest.mark.parametrize("command", ["audit", "classes"])
     def test_an_existing_directory_is_refused_before_any_work(
-        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
     ) -> None:
-        monkeypatch.setattr("isologit.classes.open_subject", pytest.fail)
+        monkeypatch.setattr(f"isologit.{command}.open_subject", pytest.fail)
         (tmp_path / "out").mkdir()
-        ran = isologit("classes", model, "-o", tmp_path / "out")
+        ran = isologit(command, model, "-o", tmp_path / "out")
         assert (ran.code, ran.out) == (OutputExistsError.exit_code, "")
         assert ran.err == (
             f"OutputExistsError: {tmp_path / 'out'} exists; nothing was touched. Choose another "

@@ -79,6 +79,7 @@ CLUSTER = {
     "excess?": float,
     "cosine?": float,
     "token_ids": [int],
+    "others": [int],
     "why": str,
 }
 REFERENCE = {"kind": str, "lat_deg?": float, "lon_deg?": float, "axes?": [int]}
@@ -257,19 +258,23 @@ def test_figures_are_given_as_hex_floats_that_parse_back(planted: Path) -> None:
     found = printed("audit", planted)
     checked = 0
 
-    def walk(value: Any) -> None:
+    def check(text: str, value: float) -> None:
         nonlocal checked
+        checked += 1
+        assert float.fromhex(text) == value
+        # "1.0" would parse back too, and be no hex float.
+        assert text == float(value).hex()
+
+    def walk(value: Any) -> None:
         if isinstance(value, list):
             for item in value:
                 walk(item)
         elif isinstance(value, dict):
             if isinstance(value.get("hex"), str):
-                assert float.fromhex(value["hex"]) == value["value"]
-                checked += 1
+                check(value["hex"], value["value"])
             elif isinstance(value.get("hex"), dict):
                 for name, text in value["hex"].items():
-                    assert float.fromhex(text) == value[name]
-                    checked += 1
+                    check(text, value[name])
             for item in value.values():
                 walk(item)
 
@@ -286,7 +291,7 @@ def test_no_figure_is_a_bare_nan(hostile: Path) -> None:
     assert (logits["nan"], logits["distinct"]) == (2, 0)
     assert logits["mode"] == {"value": "nan", "hex": "nan", "n_tokens": 2, "token_ids": [0, 1]}
     assert found["centroid"]["member_norm"]["max"] == "nan"
-    assert "2 rows hold an infinity or a NaN" in found["notes"]
+    assert "2 rows with an infinity or a NaN" in found["notes"]
 
 
 def test_infinite_figures_are_words_with_their_sign(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def reproduction_page(findings: Reproduction) -> RenderableType:
         style = {"equal": "green", "differs": "yellow", "not compared": "dim"}[figure.verdict]
         verdict: str = figure.verdict
         if figure.difference is not None:
-            verdict += f" by {figure.difference:+.8g}"
+            verdict += f" by {_difference(figure.difference)}"
         elif figure.note:
             verdict += f": {figure.note}" if figure.verdict == "not compared" else f" {figure.note}"
         table.add_row(
@@ -179,6 +179,9 @@ def _cluster(cluster: ClusterFacts | None) -> list[RenderableType]:
     if cluster.cosine is not None:
         lines.append(f"Shared cosine: {sentences.number(cluster.cosine)}")
     lines.append(f"Token IDs (first 10): {sentences.ids(cluster.token_ids, 10)}")
+    if cluster.others:
+        others = ", ".join(f"{size:,}" for size in cluster.others)
+        lines.append(f"Further clusters, less prominent, of {others} tokens")
     return _section("Cluster", lines)
 
 
@@ -276,6 +279,11 @@ def _text(text: str, style: str = "") -> Text:
     # Text, not str: names from a file may hold what rich would read as markup, and escapes that
     # a terminal would obey.
     return Text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), style=style)
+
+
+def _difference(value: float) -> str:
+    # Counts differ by a count, to the last token.
+    return f"{value:+,.0f}" if value.is_integer() else f"{value:+.8g}"
 
 
 def _shown(value: object) -> str:
