@@ -6,7 +6,7 @@ from isologit import steps
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import centroid_state, mean_state
-from isologit.findings import Audit, ClassRows, RowFacts, ValueFacts
+from isologit.findings import Audit, RowFacts, ValueFacts
 from isologit.request import Members, Pole
 from isologit.steps import Arrays
 from isologit.subject import (
@@ -97,7 +97,7 @@ def audit(
         logits=ValueFacts.of(logits),
         own_class=steps.own_class(subject, state, logits),
         comparison=steps.comparison(cluster, class_ids),
-        class_rows=ClassRows.of(rows.bits, class_ids),
+        class_rows=steps.class_rows(subject, rows.bits, class_ids, state.vector),
         refinement=refinement,
         notes=steps.notes(subject, rows, logits),
     )

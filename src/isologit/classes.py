@@ -9,7 +9,7 @@ from isologit.equivalence.states import (
     spherical_state,
     token_state,
 )
-from isologit.findings import Classes, ClassRows, RowFacts, ValueFacts
+from isologit.findings import Classes, RowFacts, ValueFacts
 from isologit.numerics.stored import Vector
 from isologit.request import FileState, Members, Pole
 from isologit.steps import Arrays
@@ -93,7 +93,9 @@ def classes(
         else steps.centroid_facts(subject, state, norms, cluster.token_ids),
         logits=None if logits is None else ValueFacts.of(logits),
         own_class=steps.own_class(subject, state, logits),
-        class_rows=None if class_ids is None else ClassRows.of(rows.bits, class_ids),
+        class_rows=None
+        if class_ids is None or state is None
+        else steps.class_rows(subject, rows.bits, class_ids, state.vector),
         comparison=None if class_ids is None else steps.comparison(cluster, class_ids),
         notes=steps.notes(subject, rows, logits),
     )

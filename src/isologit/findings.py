@@ -14,7 +14,7 @@ from isologit.equivalence.partition import Relation
 if TYPE_CHECKING:
     # For annotations alone: these bring the compiler of the kernels with them, and a record must
     # be had without it.
-    from isologit.equivalence.partition import Overlap, Partition, TokenIds
+    from isologit.equivalence.partition import Overlap
     from isologit.equivalence.rows import RowClasses
     from isologit.equivalence.values import TokenValues, ValueCount
 
@@ -275,23 +275,17 @@ class Comparison(Record, frozen=True, kw_only=True):
 
 
 class ClassRows(Record, frozen=True, kw_only=True):
-    """How many distinct rows a class of tokens has."""
+    """How many distinct rows a class of tokens has.
+
+    ``equal_reals`` says whether their dot products with the state are one real number, so that no
+    rounding made the class; None where an infinity or a NaN is involved.
+    """
 
     n_tokens: int
     distinct: int
     redundant: int
     mean_multiplicity: float
-
-    @classmethod
-    def of(cls, rows: "Partition", token_ids: "TokenIds") -> "ClassRows":
-        """Count the row classes that a set of tokens meets."""
-        distinct = len(set(rows.labels[token_ids].tolist()))
-        return cls(
-            n_tokens=len(token_ids),
-            distinct=distinct,
-            redundant=len(token_ids) - distinct,
-            mean_multiplicity=len(token_ids) / distinct if distinct else 0.0,
-        )
+    equal_reals: bool | None
 
 
 class RefinementStep(Record, frozen=True, kw_only=True):

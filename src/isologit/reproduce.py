@@ -54,8 +54,9 @@ def reproduce(
         Which model's figures; by default the entry of the checkpoint's name, or of its shape.
     members
         The cosine cluster (1.4a), if it is to be taken as given. Without it the pole's fullest
-        cosine class is taken, under whichever of the eight sign choices of the axes makes it
-        fullest: signs of principal axes are a convention that the figures do not record.
+        cosine class is taken, under one of the eight sign choices of the axes: signs are a
+        convention that the figures do not record. Kept is the choice whose most common cosine is
+        largest, of those where it holds at least half as many tokens as where it holds the most.
     source
         Where the figures come from, for the record.
     progress
@@ -145,33 +146,38 @@ class _Run:
         if self._axes is None or self.published.pole is None:
             return
         lat, lon, numbers = self.published.pole
-        best: tuple[float, Pole, TokenValues] | None = None
+        poles = []
         for signs in product((1, -1), repeat=3):
             north, meridian, equinox = (s * n for s, n in zip(signs, numbers, strict=True))
-            pole = Pole(lat, lon, None, (north, meridian, equinox))
-            vector = steps.pole_vector(self._matrix, self._axes, pole)
-            if self.given is not None:
-                # The members settle the signs: their centroid lies nearest to the right pole.
-                score = float(vector.values @ self._matrix.rows(self.given).mean(axis=0))
-                if best is None or score > best[0]:
-                    best = (score, pole, steps.cosines_at(self.subject, vector))
-                continue
-            cosines = steps.cosines_at(self.subject, vector)
-            score = float(cosines.mode.n_tokens)
-            if best is None or score > best[0]:
-                best = (score, pole, cosines)
-        if best is None:
-            return
-        _, self.pole, self._cosines = best
-        how = "the given members" if self.given is not None else "the fullest cosine mode"
+            poles.append(Pole(lat, lon, None, (north, meridian, equinox)))
+        if self.given is not None:
+            centroid = self._matrix.rows(self.given).mean(axis=0)
+            axes = self._axes
+            self.pole = max(poles, key=lambda pole: steps.pole_direction(axes, pole) @ centroid)
+            self._cosines = self._cosines_at(self.pole)
+            how = "it lies nearest to the centroid of the given members"
+        else:
+            tried = [(pole, self._cosines_at(pole)) for pole in poles]
+            fullest = max(cosines.mode.n_tokens for _, cosines in tried)
+            # A tight cluster shares one cosine in every direction, so the counts hardly differ, and
+            # those of opposite directions never do (docs/decisions/0004).
+            full = [each for each in tried if 2 * each[1].mode.n_tokens >= fullest]
+            self.pole, self._cosines = max(full, key=lambda each: each[1].mode.value)
+            self._cluster = self._cosines.tokens_with(self._cosines.mode.value)
+            how = (
+                "of those whose cosine mode is among the fullest it has the largest cosine, "
+                f"{self._cosines.mode.value:g} ({self._cosines.mode.n_tokens:,} tokens; the "
+                f"fullest has {fullest:,})"
+            )
         self.notes.append(
             f"of the eight sign choices of the axes, {list(self.pole.axes)} (north, meridian, "
-            f"equinox) was kept: it has {how}"
-            if self.given is None
-            else f"the axes {list(self.pole.axes)} (north, meridian, equinox) point at {how}"
+            f"equinox) was kept: {how}"
         )
-        if self._cluster is None:
-            self._cluster = self._cosines.tokens_with(self._cosines.mode.value)
+
+    def _cosines_at(self, pole: Pole) -> TokenValues:
+        if self._axes is None:
+            raise ValueError("there are no axes to point along")
+        return steps.cosines_at(self.subject, steps.pole_vector(self._matrix, self._axes, pole))
 
     def _matrix_section(self, _section: Section) -> dict[str, Any]:
         head = self.subject.head

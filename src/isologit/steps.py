@@ -17,6 +17,7 @@ from isologit.errors import ClusterVocabularyError
 from isologit.findings import (
     ArithmeticFacts,
     CentroidFacts,
+    ClassRows,
     ClusterFacts,
     Comparison,
     MinMaxMean,
@@ -26,6 +27,7 @@ from isologit.findings import (
     StateFacts,
     ValueClass,
 )
+from isologit.numerics import exact
 from isologit.numerics.formats import Float64s
 from isologit.numerics.stored import Matrix, Vector
 from isologit.request import Members, Pole
@@ -292,6 +294,20 @@ def notes(subject: Subject, rows: RowClasses, logits: TokenValues | None) -> lis
     if logits is not None and (head.bias is not None or head.scale or head.softcap):
         notes.append("logits are the product's, before the head's bias, scale and softcap")
     return notes
+
+
+def class_rows(
+    subject: Subject, rows: Partition, token_ids: TokenIds, hidden_state: Vector
+) -> ClassRows:
+    """Count the distinct rows of a class of tokens, and say whether rounding made the class."""
+    labels, first = np.unique(rows.labels[token_ids], return_index=True)
+    return ClassRows(
+        n_tokens=len(token_ids),
+        distinct=len(labels),
+        redundant=len(token_ids) - len(labels),
+        mean_multiplicity=len(token_ids) / len(labels) if len(labels) else 0.0,
+        equal_reals=exact.equal_dots(subject.head.matrix, token_ids[first], hidden_state),
+    )
 
 
 def pairwise_cosines(

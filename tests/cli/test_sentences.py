@@ -143,6 +143,27 @@ class TestDuplicates:
             f"  This is pure {name} quantization!",
         ]
 
+    def test_different_rows_of_one_real_are_not_rounding(self, tmp_path: Path) -> None:
+        # 1·1 + 1·1 = 2·1 + 0·1: the third row differs, and so does its real.
+        model = write_matrix(tmp_path / "m", [[1, 1], [2, 0], [5, 0]])
+        state = tmp_path / "h.npy"
+        np.save(state, np.array([1.0, 1.0]))
+        assert page("classes", model, "--state", state).section(self.title) == [
+            "Tokens in logit equivalence class: 2",
+            "Unique embeddings: 2",
+            "✓ No embedding duplicates: all tokens have distinct embeddings",
+            "  These tokens are indistinguishable by DOT PRODUCT but not by EMBEDDING",
+            "  Their dot products are equal as real numbers: no rounding made them so",
+        ]
+
+    def test_infinite_logits_were_not_rounded(self, tmp_path: Path) -> None:
+        model = write_matrix(tmp_path / "m", [[np.inf, 1], [np.inf, 2], [5, 0]])
+        state = tmp_path / "h.npy"
+        np.save(state, np.array([1.0, 1.0]))
+        assert page("classes", model, "--state", state).section(self.title)[-1] == (
+            "  An infinity or a NaN is involved, so nothing was rounded"
+        )
+
     def test_a_class_of_one_is_a_single_token(self, tmp_path: Path) -> None:
         model = write_matrix(tmp_path / "m", [[1], [2], [3]])
         assert page("classes", model, "--token", 0).section(self.title) == [

@@ -564,3 +564,13 @@ def test_the_mean_of_rows_that_are_not_there_is_refused(ids: list[int]) -> None:
 def test_a_sum_of_values_outside_the_accumulator_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match=r"expected 2\^-298 to 2\^256$"):
         exact.exact_sum(np.array([1.0, -value]))
+
+
+def test_equal_reals_are_told_from_equal_roundings() -> None:
+    tiny = 2.0**-60
+    matrix = Matrix.of_values(np.array([[1, 1, 0], [2, 0, 0], [2, 0, tiny], [np.inf, 0, 0]]), F32)
+    state = Vector.of_values([1, 1, 1], F32)
+    assert exact.equal_dots(matrix, [0, 1], state) is True
+    assert exact.equal_dots(matrix, [0, 1, 2], state) is False
+    assert exact.equal_dots(matrix, [0, 3], state) is None
+    assert exact.equal_dots(matrix, [2], state) is True

@@ -101,7 +101,13 @@ COMPARISON = {
     "share_of_a": float,
     "share_of_b": float,
 }
-CLASS_ROWS = {"n_tokens": int, "distinct": int, "redundant": int, "mean_multiplicity": float}
+CLASS_ROWS = {
+    "n_tokens": int,
+    "distinct": int,
+    "redundant": int,
+    "mean_multiplicity": float,
+    "equal_reals?": bool,
+}
 REFINEMENT = {
     "start": str,
     "steps": [{"n_members": int, "n_class": int, "shift": float}],

@@ -239,6 +239,19 @@ def dot(left: Vector, right: Vector, format_: Format) -> float:
     return float(logits(_as_row(left), right, format_).values[0])
 
 
+def equal_dots(matrix: Matrix, rows: npt.ArrayLike, hidden_state: Vector) -> bool | None:
+    """Return whether some rows have one real dot product with a state.
+
+    None where an infinity or a NaN is involved. Exact; stops at the first row that differs.
+    """
+    reals = (exact_dot(matrix, int(row), hidden_state.values) for row in np.asarray(rows))
+    try:
+        first = next(reals, None)
+        return all(real == first for real in reals)
+    except ValueError:
+        return None
+
+
 def exact_dot(matrix: Matrix, row: int, h: Float64s) -> Fraction:
     """Return the real number ``W[row] · h``.
 

@@ -162,11 +162,16 @@ def duplicates(facts: ClassRows, logit_dtype: str) -> list[str]:
             f"✓ Found duplicates: {plural(facts.redundant, 'token')} {verb} with others",
             f"  Average degeneracy: {facts.mean_multiplicity:.1f} tokens per unique embedding",
         ]
+    why = f"  This is pure {FORMAT_NAMES[logit_dtype]} quantization!"
+    if facts.equal_reals:
+        why = "  Their dot products are equal as real numbers: no rounding made them so"
+    elif facts.equal_reals is None:
+        why = "  An infinity or a NaN is involved, so nothing was rounded"
     return [
         *lines,
         "✓ No embedding duplicates: all tokens have distinct embeddings",
         "  These tokens are indistinguishable by DOT PRODUCT but not by EMBEDDING",
-        f"  This is pure {FORMAT_NAMES[logit_dtype]} quantization!",
+        why,
     ]
 
 

@@ -295,6 +295,14 @@ def _shown(value: object) -> str:
         # Nested lists keep their brackets, and show fewer of them.
         nested = any(isinstance(item, list) for item in value)
         shown = 3 if nested else 6
-        parts = [f"[{_shown(item)}]" if isinstance(item, list) else _shown(item) for item in value]
+        # Ids and shapes stand in lists, and ids are not quantities: no separators there.
+        parts = [
+            f"[{_shown(item)}]"
+            if isinstance(item, list)
+            else str(item)
+            if isinstance(item, int)
+            else _shown(item)
+            for item in value
+        ]
         return ", ".join(parts[:shown]) + (", …" if len(parts) > shown else "")
     return "" if value is None else str(value)
