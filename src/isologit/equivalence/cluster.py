@@ -205,9 +205,8 @@ class _Cloud:
         why = (
             f"{edge.inside:,} distinct rows lie within {edge.near:.3g} of their centre and "
             f"{others} within {edge.far:.3g}, {edge.ratio:,.1f} times as far; evidence "
-            f"{edge.evidence:,.0f} nats, threshold {edge.threshold:.0f} (null model: a cloud of "
-            f"{len(self.rows):,} distinct rows in which the number within a distance grows at "
-            f"least in proportion to it; at most {FALSE_ALARM_RATE:.0e} of such matrices pass)"
+            f"{edge.evidence:,.0f} nats, where at most one in {1 / FALSE_ALARM_RATE:,.0f} clouds "
+            f"of {len(self.rows):,} rows reaches {edge.threshold:.0f}"
         )
         return Cluster(token_ids, edge.evidence, edge.ratio, why)
 
