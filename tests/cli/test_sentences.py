@@ -373,7 +373,7 @@ class TestCluster:
         first, why, second, third = ran.section("Cluster")
         assert first == "Cluster size: 40 tokens"
         assert why.startswith("  why: ")
-        assert "null model" in why
+        assert "at most one in 1,000,000 clouds" in why
         assert second.startswith("Shared cosine: ")
         assert float(second.split()[-1]) == pytest.approx(1, abs=1e-4)
         assert third == f"Token IDs (first 10): [{', '.join(map(str, range(100, 110)))}, …]"

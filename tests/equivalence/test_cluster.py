@@ -304,7 +304,7 @@ def test_the_reason_gives_the_numbers() -> None:
     assert f"{cluster.gap_ratio:,.1f} times as far; evidence {cluster.excess:,.0f} nats" in (
         cluster.why
     )
-    assert "a cloud of 8,000 distinct rows" in cluster.why
+    assert "at most one in 1,000,000 clouds of 8,000 rows reaches" in cluster.why
 
 
 def test_it_needs_little_memory_beside_the_matrix() -> None:
