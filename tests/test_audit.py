@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from checkpoints import cluster_tensors, gaussian, write_cluster, write_llama, write_matrix
+from checkpoints import (
+    cluster_tensors,
+    gaussian,
+    write_cluster,
+    write_llama,
+    write_matrix,
+    write_tensors,
+)
 from isologit.audit import audit
 from isologit.errors import DuplicateTokenError
 from isologit.findings import Audit, to_json
@@ -156,3 +163,28 @@ def test_the_comparison_is_of_the_cluster_with_the_modal_class(tmp_path: Path) -
     assert (overlap.a, overlap.b, overlap.both) == (4, 5, 3)
     assert (overlap.only_a, overlap.only_b, overlap.relation) == (1, 2, "partial")
     assert (overlap.share_of_a, overlap.share_of_b) == (0.75, 0.6)
+
+
+def test_the_mean_is_of_every_finite_row_even_where_its_norm_overflows(tmp_path: Path) -> None:
+    # f16 ends at 65,504; these rows are finite and some of their norms are not.
+    values = np.full((4, 4), 40_000.0)
+    values[3] = 8.0
+    model = write_matrix(tmp_path / "m", values, "f16")
+    found, arrays = audit(str(model))
+    assert found.rows.nonfinite == 0
+    assert arrays.state is not None
+    # (3 · 40,000 + 8) / 4 = 30,002, and f16 numbers there are 16 apart.
+    assert arrays.state.vector.values.tolist() == [30_000.0] * 4
+
+
+def test_a_head_with_a_bias_says_that_rows_count_with_it(tmp_path: Path) -> None:
+    rows = np.ones((6, 3))
+    rows[0] = 2
+    tensors = {"lm_head.weight": rows, "lm_head.bias": np.arange(6.0)}
+    config = {"model_type": "phi", "vocab_size": 6, "hidden_size": 3, "tie_word_embeddings": False}
+    model = write_tensors(tmp_path / "m", tensors, "f32", config=config)
+    found, _ = audit(str(model))
+    assert (found.rows.distinct, found.rows.distinct_without_bias, found.rows.classes) == (6, 2, 0)
+    # The logits are the product's, without the bias: their class is made of equal rows.
+    assert (found.class_rows.n_tokens, found.class_rows.distinct) == (5, 1)
+    assert any("a row counts with its bias, lm_head.bias" in note for note in found.notes)

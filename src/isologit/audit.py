@@ -65,51 +65,54 @@ def audit(
 
     progress("logits")
     state = (
-        mean_state(matrix, np.isfinite(norms), arithmetic)
+        mean_state(matrix, rows.finite_rows, arithmetic)
         if cluster is None
         else centroid_state(matrix, cluster.token_ids, arithmetic)
     )
     cosines = at_pole if at_pole is not None else steps.cosines_at(subject, state.vector)
-    if cluster is not None and cluster.facts.cosine is None:
-        cluster = steps.with_shared_cosine(cluster, cosines)
-    logits = steps.logits_at(subject, state.vector)
-    class_ids = logits.tokens_with(logits.mode.value)
+    # A cluster file's own cosine is not this run's: it is computed again.
+    cluster = None if cluster is None else steps.with_cosine(cluster, cosines)
+    here = steps.at_state(subject, rows, state, cluster)
 
     refinement = None
     if cluster is not None:
         progress("iterated refinement")
         refinement = steps.refine_cluster(subject, cluster, axes, pole)
 
-    finite = np.flatnonzero(np.isfinite(norms)).astype(np.int32)
+    finite = np.flatnonzero(rows.finite_rows).astype(np.int32)
     member_ids = finite if cluster is None else cluster.token_ids
+    sha256 = digest.result()
+    elsewhere = [] if members is None else steps.other_matrix(members, sha256)
     findings = Audit(
         isologit=subject.version,
         model=subject.model,
-        matrix=subject.matrix_facts(digest.result()),
+        matrix=subject.matrix_facts(sha256),
         head=head_facts(subject.head),
-        arithmetic=steps.arithmetic_facts(subject, logits),
-        rows=RowFacts.of(rows),
+        arithmetic=steps.arithmetic_facts(subject, here.logits),
+        rows=RowFacts.of(rows, biased=subject.head.bias is not None),
         cluster=None if cluster is None else cluster.facts,
         reference=steps.reference(cluster, pole),
-        state=steps.state_facts(subject, state),
+        axes=steps.axes_facts(axes),
+        state=here.state_facts,
         cosines=ValueFacts.of(cosines),
         centroid=steps.centroid_facts(subject, state, norms, member_ids),
-        logits=ValueFacts.of(logits),
-        own_class=steps.own_class(subject, state, logits),
-        comparison=steps.comparison(cluster, class_ids),
-        class_rows=steps.class_rows(subject, rows.bits, class_ids, state.vector),
+        logits=here.logit_facts,
+        own_class=here.own_class,
+        comparison=here.comparison,
+        class_rows=here.class_rows,
+        pairwise=steps.pairwise_facts(subject, rows, cluster),
         refinement=refinement,
-        notes=steps.notes(subject, rows, logits),
+        notes=steps.notes(subject, rows, here.logits, elsewhere),
     )
     return findings, Arrays(
         subject=subject,
         rows=rows,
         norms=norms,
         cosines=cosines,
-        logits=logits,
+        logits=here.logits,
         cluster_ids=None if cluster is None else cluster.token_ids,
         cluster_cosine=None if cluster is None else cluster.facts.cosine,
-        class_ids=class_ids,
+        class_ids=here.class_ids,
         state=state,
         pole=pole,
     )

@@ -9,7 +9,7 @@ from isologit.equivalence.states import (
     spherical_state,
     token_state,
 )
-from isologit.findings import Classes, RowFacts, ValueFacts
+from isologit.findings import Classes, RowFacts
 from isologit.numerics.stored import Vector
 from isologit.request import FileState, Members, Pole
 from isologit.steps import Arrays
@@ -47,7 +47,7 @@ def classes(
     settings = settings or Settings()
     subject = open_subject(spec, settings)
     matrix, arithmetic = subject.head.matrix, settings.arithmetic
-    state = cluster = None
+    state = cluster = axes = None
     if isinstance(at, Members):
         given = steps.checked_members(at, matrix.n_tokens)
         cluster = steps.given_cluster(given, at)
@@ -71,42 +71,43 @@ def classes(
         if distance is None:
             distance = arithmetic.mean(norms[cluster.token_ids], matrix.format)
         state = spherical_state(unit, distance, matrix.format)
-    logits = class_ids = None
+    here = None
     if state is not None:
         progress("logits")
-        logits = steps.logits_at(subject, state.vector)
-        class_ids = logits.tokens_with(logits.mode.value)
+        here = steps.at_state(subject, rows, state, cluster)
+    sha256 = digest.result()
+    notes = steps.other_matrix(at, sha256) if isinstance(at, Members) else []
+    if isinstance(at, FileState) and state is not None:
+        notes = steps.rounded_state(at, state)
+    pole = at if isinstance(at, Pole) else None
     findings = Classes(
         isologit=subject.version,
         model=subject.model,
-        matrix=subject.matrix_facts(digest.result()),
+        matrix=subject.matrix_facts(sha256),
         head=head_facts(subject.head),
-        arithmetic=steps.arithmetic_facts(subject, logits),
-        rows=RowFacts.of(rows),
-        cluster=None if cluster is None else cluster.facts,
-        reference=None
-        if state is None
-        else steps.reference(cluster, at if isinstance(at, Pole) else None),
-        state=None if state is None else steps.state_facts(subject, state),
-        centroid=None
-        if state is None or cluster is None
-        else steps.centroid_facts(subject, state, norms, cluster.token_ids),
-        logits=None if logits is None else ValueFacts.of(logits),
-        own_class=steps.own_class(subject, state, logits),
-        class_rows=None
-        if class_ids is None or state is None
-        else steps.class_rows(subject, rows.bits, class_ids, state.vector),
-        comparison=None if class_ids is None else steps.comparison(cluster, class_ids),
-        notes=steps.notes(subject, rows, logits),
+        arithmetic=steps.arithmetic_facts(subject, here.logits if here else None),
+        rows=RowFacts.of(rows, biased=subject.head.bias is not None),
+        cluster=cluster.facts if cluster else None,
+        reference=steps.reference(cluster, pole) if here else None,
+        axes=steps.axes_facts(axes),
+        state=here.state_facts if here else None,
+        centroid=steps.centroid_facts(subject, state, norms, cluster.token_ids)
+        if state and cluster
+        else None,
+        logits=here.logit_facts if here else None,
+        own_class=here.own_class if here else None,
+        class_rows=here.class_rows if here else None,
+        comparison=here.comparison if here else None,
+        notes=steps.notes(subject, rows, here.logits if here else None, notes),
     )
     return findings, Arrays(
         subject=subject,
         rows=rows,
         norms=norms,
-        logits=logits,
-        cluster_ids=None if cluster is None else cluster.token_ids,
-        cluster_cosine=None if cluster is None else cluster.facts.cosine,
-        class_ids=class_ids,
+        logits=here.logits if here else None,
+        cluster_ids=cluster.token_ids if cluster else None,
+        cluster_cosine=cluster.facts.cosine if cluster else None,
+        class_ids=here.class_ids if here else None,
         state=state,
-        pole=at if isinstance(at, Pole) else None,
+        pole=pole,
     )

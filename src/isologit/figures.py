@@ -106,7 +106,7 @@ class Figures:
             None fits, or several; the message lists them.
         """
         entries = {key: value for key, value in published.items() if isinstance(value, dict)}
-        fitting = [entry] if entry in entries else []
+        fitting = [key for key in entries if entry in (key, key.split("/")[-1])]
         if entry is None:
             fitting = [key for key in entries if key.split("/")[-1] == name] or [
                 key for key, value in entries.items() if _shape_of(value) == list(shape)
@@ -214,9 +214,14 @@ def _where(published: Any, own: Any, decimals: int) -> str:
         return ""
     for n, (theirs, ours) in enumerate(zip(published, own, strict=False), start=1):
         if not _equal(theirs, ours, decimals):
-            return f"at entry {n}"
+            difference = _difference(theirs, ours)
+            by = "" if difference is None else f" by {difference:+.6g}"
+            return f"at entry {n}{by}"
     return f"in length: {len(published)}, here {len(own)}"
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Say whether a value is a number that binary64 can hold, near enough."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**1023

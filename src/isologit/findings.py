@@ -75,12 +75,17 @@ class HeadFacts(Record, frozen=True, kw_only=True):
 
 
 class ArithmeticFacts(Record, frozen=True, kw_only=True):
-    """How the figures were computed; ``refined`` counts logits that took the exact step."""
+    """How the figures were computed.
+
+    ``refined`` counts logits that took the exact step; ``environment`` holds what observed
+    arithmetic may depend on (versions, threads, precision settings), and is empty for exact.
+    """
 
     name: str
     logit_dtype: str
     device: str
     refined: int
+    environment: dict[str, str]
 
 
 class SizedClass(Record, frozen=True, kw_only=True):
@@ -91,9 +96,14 @@ class SizedClass(Record, frozen=True, kw_only=True):
 
 
 class RowFacts(Record, frozen=True, kw_only=True):
-    """Row classes: ``classes`` and ``sizes`` count those of two or more, ``distinct`` all."""
+    """Row classes: ``classes`` and ``sizes`` count those of two or more, ``distinct`` all.
+
+    Where the head has a bias a row counts with its bias, and ``distinct_without_bias`` says how
+    many rows there are without; else that is null.
+    """
 
     distinct: int
+    distinct_without_bias: int | None
     distinct_values: int
     classes: int
     tokens_in_classes: int
@@ -105,12 +115,13 @@ class RowFacts(Record, frozen=True, kw_only=True):
     largest: list[SizedClass]
 
     @classmethod
-    def of(cls, rows: "RowClasses") -> "RowFacts":
+    def of(cls, rows: "RowClasses", *, biased: bool) -> "RowFacts":
         """Count the classes of the whole vocabulary."""
         groups = rows.bits.groups()
         tokens = sum(len(group) for group in groups)
         return cls(
             distinct=rows.bits.n_classes,
+            distinct_without_bias=rows.rows.n_classes if biased else None,
             distinct_values=rows.values.n_classes,
             classes=len(groups),
             tokens_in_classes=tokens,
@@ -129,13 +140,16 @@ class RowFacts(Record, frozen=True, kw_only=True):
 class ClusterFacts(Record, frozen=True, kw_only=True):
     """The cluster: found, of a pole's fullest cosine, or given.
 
-    ``others`` holds the sizes of further clusters that were found, by prominence.
+    ``cosine`` is the one that most members have with the reference, and ``cosine_tokens`` how many
+    have it; null where a cluster file says it and it was not computed again. ``others`` holds the
+    sizes of further clusters that were found, by prominence.
     """
 
     method: Literal["found", "pole", "members"]
     size: int
     excess: float | None
     cosine: float | None
+    cosine_tokens: int | None
     token_ids: list[int]
     others: list[int]
     why: str
@@ -148,6 +162,25 @@ class Reference(Record, frozen=True, kw_only=True):
     lat_deg: float | None
     lon_deg: float | None
     axes: list[int] | None
+
+
+class AxesFacts(Record, frozen=True, kw_only=True):
+    """Leading principal axes: ``sine_bounds`` bound the sine of the angle to the true ones."""
+
+    eigenvalues: list[float]
+    variance_share: list[float]
+    sine_bounds: list[float]
+    rows_left_out: int
+
+
+class PairwiseFacts(Record, frozen=True, kw_only=True):
+    """The cosines of all pairs of the cluster's tokens (the seed line's 1.4d)."""
+
+    pairs: int
+    exactly_one: int
+    distinct: int
+    min: float
+    without: int
 
 
 class StateFacts(Record, frozen=True, kw_only=True):
@@ -318,6 +351,7 @@ class Audit(Record, frozen=True, kw_only=True):
     rows: RowFacts
     cluster: ClusterFacts | None
     reference: Reference
+    axes: AxesFacts | None
     state: StateFacts
     cosines: ValueFacts
     centroid: CentroidFacts
@@ -325,6 +359,7 @@ class Audit(Record, frozen=True, kw_only=True):
     own_class: ValueClass | None
     comparison: Comparison | None
     class_rows: ClassRows
+    pairwise: PairwiseFacts | None
     refinement: RefinementFacts | None
     tokens: None = None
     notes: list[str]
@@ -342,6 +377,7 @@ class Classes(Record, frozen=True, kw_only=True):
     rows: RowFacts
     cluster: ClusterFacts | None
     reference: Reference | None
+    axes: AxesFacts | None
     state: StateFacts | None
     centroid: CentroidFacts | None
     logits: ValueFacts | None

@@ -6,12 +6,13 @@ device of Apple's, and a correctly rounded computation may differ from them by a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
 from isologit import steps
 from isologit.equivalence.axes import PrincipalAxes, principal_axes
+from isologit.equivalence.cosines import pairwise_cosines
 from isologit.equivalence.partition import Overlap, TokenIds
 from isologit.equivalence.refinement import refine
 from isologit.equivalence.rows import RowClasses, row_classes
@@ -226,7 +227,10 @@ class _Run:
     def _pairwise_section(self, _section: Section) -> dict[str, Any]:
         if self._cluster is None:
             return {}
-        return steps.pairwise_cosines(self.subject, self._rows.bits, self._cluster)
+        arithmetic, format_ = self.subject.settings.arithmetic, self.subject.logit_format
+        return asdict(
+            pairwise_cosines(self._matrix, self._rows.rows, self._cluster, arithmetic, format_)
+        )
 
     def _spherical_section(self, _section: Section) -> dict[str, Any]:
         values = self._spherical()

@@ -43,12 +43,15 @@ class Members:
         The cosine that they share, if known.
     vocabulary
         How many tokens the list was made for, if known.
+    matrix_sha256
+        Digest of the matrix that the list was made from, if known.
     """
 
     token_ids: Sequence[int] | npt.NDArray[np.integer]
     where: str
     cosine: float | None = None
     vocabulary: int | None = None
+    matrix_sha256: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """The steps that the jobs share: from a subject and a request to values, clusters and records."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import msgspec
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from isologit.checkpoint.wording import counted
 from isologit.equivalence.axes import PrincipalAxes, coordinates, direction
 from isologit.equivalence.cluster import find_clusters
+from isologit.equivalence.cosines import pairwise_cosines
 from isologit.equivalence.partition import Overlap, Partition, TokenIds
 from isologit.equivalence.refinement import Refinement, refine
 from isologit.equivalence.rows import RowClasses
@@ -16,25 +18,31 @@ from isologit.equivalence.values import TokenValues
 from isologit.errors import ClusterVocabularyError
 from isologit.findings import (
     ArithmeticFacts,
+    AxesFacts,
     CentroidFacts,
     ClassRows,
     ClusterFacts,
     Comparison,
     MinMaxMean,
+    PairwiseFacts,
     Reference,
     RefinementFacts,
     RefinementStep,
     StateFacts,
     ValueClass,
+    ValueFacts,
 )
 from isologit.numerics import exact
 from isologit.numerics.formats import Float64s
 from isologit.numerics.stored import Matrix, Vector
-from isologit.request import Members, Pole
+from isologit.request import FileState, Members, Pole
 from isologit.subject import Subject
 
 # The seed line's field of view in its iterated refinement (notebook 1.6a).
 _FIELD_DEG = 3.0
+# Distinct rows of a cluster beyond which the cosines of its pairs are left out of an audit: their
+# number grows with the square.
+_MOST_PAIRED_ROWS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +67,38 @@ class ClusterChoice:
 
     facts: ClusterFacts
     token_ids: TokenIds
+
+
+@dataclass(frozen=True, eq=False)
+class AtState:
+    """Everything about the logits at one state, as arrays and as records."""
+
+    state: State
+    logits: TokenValues
+    class_ids: TokenIds
+    state_facts: StateFacts
+    logit_facts: ValueFacts
+    own_class: ValueClass | None
+    comparison: Comparison | None
+    class_rows: ClassRows
+
+
+def at_state(
+    subject: Subject, rows: RowClasses, state: State, cluster: ClusterChoice | None
+) -> AtState:
+    """Compute the logits at a state, the modal class, and how it overlaps the cluster."""
+    logits = logits_at(subject, state.vector)
+    class_ids = logits.tokens_with(logits.mode.value)
+    return AtState(
+        state=state,
+        logits=logits,
+        class_ids=class_ids,
+        state_facts=state_facts(subject, state),
+        logit_facts=ValueFacts.of(logits),
+        own_class=own_class(subject, state, logits),
+        comparison=comparison(cluster, class_ids),
+        class_rows=class_rows(subject, rows.rows, class_ids, state.vector),
+    )
 
 
 def logits_at(subject: Subject, hidden_state: Vector) -> TokenValues:
@@ -113,6 +153,7 @@ def given_cluster(token_ids: TokenIds, members: Members) -> ClusterChoice:
         size=len(token_ids),
         excess=None,
         cosine=members.cosine,
+        cosine_tokens=None,
         token_ids=token_ids.tolist(),
         others=[],
         why=f"given by {members.where}",
@@ -129,6 +170,7 @@ def pole_cluster(cosines: TokenValues, pole: Pole) -> ClusterChoice:
         size=len(token_ids),
         excess=None,
         cosine=mode.value,
+        cosine_tokens=len(token_ids),
         token_ids=token_ids.tolist(),
         others=[],
         why=f"the tokens of the most common cosine to {pole.lat_deg:g}°, {pole.lon_deg:g}°",
@@ -147,6 +189,7 @@ def found_cluster(matrix: Matrix, rows: RowClasses) -> ClusterChoice | None:
         size=len(best.token_ids),
         excess=best.excess,
         cosine=None,
+        cosine_tokens=None,
         token_ids=best.token_ids.tolist(),
         others=[len(cluster.token_ids) for cluster in found[1:]],
         why=best.why,
@@ -154,11 +197,17 @@ def found_cluster(matrix: Matrix, rows: RowClasses) -> ClusterChoice | None:
     return ClusterChoice(facts, best.token_ids)
 
 
-def with_shared_cosine(cluster: ClusterChoice, cosines: TokenValues) -> ClusterChoice:
-    """Add the cosine that most members share, of equal counts the smaller."""
-    distinct, counts = np.unique(cosines.values[cluster.token_ids], return_counts=True)
-    shared = float(distinct[np.argmax(counts)])
-    facts = msgspec.structs.replace(cluster.facts, cosine=shared)
+def with_cosine(cluster: ClusterChoice, cosines: TokenValues) -> ClusterChoice:
+    """Add the cosine that most members have with the reference, of equal counts the smaller."""
+    own = cosines.values[cluster.token_ids]
+    distinct, counts = np.unique(own[~np.isnan(own)], return_counts=True)
+    if not len(distinct):
+        facts = msgspec.structs.replace(cluster.facts, cosine=float("nan"), cosine_tokens=0)
+        return ClusterChoice(facts, cluster.token_ids)
+    most = int(np.argmax(counts))
+    facts = msgspec.structs.replace(
+        cluster.facts, cosine=float(distinct[most]), cosine_tokens=int(counts[most])
+    )
     return ClusterChoice(facts, cluster.token_ids)
 
 
@@ -248,15 +297,13 @@ def centroid_facts(
     )
 
 
-def own_class(
-    subject: Subject, state: State | None, logits: TokenValues | None
-) -> ValueClass | None:
+def own_class(subject: Subject, state: State, logits: TokenValues) -> ValueClass | None:
     """Return the tokens whose logit at a centroid or a token's row h is h·h itself.
 
     They are what the seed line's 1.5d and 1.6a count: what cannot be told from the state's own
     tokens. Other states are not made of tokens, and have no such class.
     """
-    if state is None or logits is None or state.kind not in ("centroid", "token"):
+    if state.kind not in ("centroid", "token"):
         return None
     square = subject.settings.arithmetic.dot(state.vector, state.vector, subject.logit_format)
     return ValueClass.of(logits, square)
@@ -267,6 +314,29 @@ def comparison(cluster: ClusterChoice | None, class_ids: TokenIds) -> Comparison
     return None if cluster is None else Comparison.of(Overlap.of(cluster.token_ids, class_ids))
 
 
+def axes_facts(axes: PrincipalAxes | None) -> AxesFacts | None:
+    """Return principal axes as a record, without the vectors."""
+    if axes is None:
+        return None
+    return AxesFacts(
+        eigenvalues=axes.eigenvalues.tolist(),
+        variance_share=axes.variance_share.tolist(),
+        sine_bounds=axes.sine_bounds.tolist(),
+        rows_left_out=axes.rows_left_out,
+    )
+
+
+def pairwise_facts(
+    subject: Subject, rows: RowClasses, cluster: ClusterChoice | None
+) -> PairwiseFacts | None:
+    """Return the cosines of all pairs of a cluster, if its distinct rows are few enough."""
+    if cluster is None or len(set(rows.rows.labels[cluster.token_ids])) > _MOST_PAIRED_ROWS:
+        return None
+    arithmetic, format_ = subject.settings.arithmetic, subject.logit_format
+    found = pairwise_cosines(subject.head.matrix, rows.rows, cluster.token_ids, arithmetic, format_)
+    return PairwiseFacts(**asdict(found))
+
+
 def arithmetic_facts(subject: Subject, logits: TokenValues | None) -> ArithmeticFacts:
     """Return how the figures were computed, and how many logits took the exact step."""
     arithmetic = subject.settings.arithmetic
@@ -275,12 +345,20 @@ def arithmetic_facts(subject: Subject, logits: TokenValues | None) -> Arithmetic
         logit_dtype=subject.logit_format.name,
         device=arithmetic.device,
         refined=0 if logits is None else logits.refined,
+        environment=arithmetic.environment,
     )
 
 
-def notes(subject: Subject, rows: RowClasses, logits: TokenValues | None) -> list[str]:
+def notes(
+    subject: Subject, rows: RowClasses, logits: TokenValues | None, others: Sequence[str] = ()
+) -> list[str]:
     """Say what a reader of the figures has to know."""
-    head, notes = subject.head, list(subject.head.warnings)
+    head, notes = subject.head, [*subject.head.warnings, *others]
+    if more := rows.bits.n_classes - rows.rows.n_classes:
+        notes.append(
+            f"a row counts with its bias, {head.bias_tensor}: there are "
+            f"{counted(more, 'more distinct row')} than without"
+        )
     if fewer := rows.bits.n_classes - rows.values.n_classes:
         notes.append(
             f"{counted(fewer, 'fewer distinct row')} by value than by bits: the sign of zeros is "
@@ -296,6 +374,24 @@ def notes(subject: Subject, rows: RowClasses, logits: TokenValues | None) -> lis
     return notes
 
 
+def rounded_state(given: FileState, state: State) -> list[str]:
+    """Say so where a user's state had to be rounded to the compute format."""
+    changed = int((given.values != state.vector.values).sum())
+    if not changed:
+        return []
+    return [
+        f"{counted(changed, 'value')} of {given.where} had to be rounded to "
+        f"{state.vector.format.torch}, the format of W; the figures are of the rounded state"
+    ]
+
+
+def other_matrix(members: Members, digest: str) -> list[str]:
+    """Say so where a cluster file was made from another matrix than this one."""
+    if members.matrix_sha256 in (None, "", digest):
+        return []
+    return [f"{members.where} was made from another matrix: its sha256 differs from this one's"]
+
+
 def class_rows(
     subject: Subject, rows: Partition, token_ids: TokenIds, hidden_state: Vector
 ) -> ClassRows:
@@ -308,32 +404,3 @@ def class_rows(
         mean_multiplicity=len(token_ids) / len(labels) if len(labels) else 0.0,
         equal_reals=exact.equal_dots(subject.head.matrix, token_ids[first], hidden_state),
     )
-
-
-def pairwise_cosines(
-    subject: Subject, rows: Partition, token_ids: TokenIds
-) -> dict[str, int | float]:
-    """Return the figures of all pairs' cosines among some tokens (the seed line's 1.4d).
-
-    Each distinct row is taken once and its pairs counted as often as its tokens make them.
-    """
-    matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
-    labels = rows.labels[token_ids]
-    _, first, sizes = np.unique(labels, return_index=True, return_counts=True)
-    distinct = Matrix(matrix.words[token_ids[first]], matrix.format)
-    counts: dict[float, int] = {}
-    for n, words in enumerate(distinct.words):
-        row = Vector(words, matrix.format)
-        later = Matrix(distinct.words[n:], matrix.format)
-        cosines = arithmetic.cosines(later, row, subject.logit_format).values
-        pairs = sizes[n] * sizes[n:]
-        pairs[0] = sizes[n] * (sizes[n] - 1) // 2
-        for value, weight in zip(cosines.tolist(), pairs.tolist(), strict=True):
-            if weight:
-                counts[value] = counts.get(value, 0) + weight
-    return {
-        "pairs": sum(counts.values()),
-        "exactly_one": counts.get(1.0, 0),
-        "distinct": len(counts),
-        "min": min(counts, default=float("nan")),
-    }

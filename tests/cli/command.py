@@ -77,7 +77,11 @@ def start(
 
 def finished(process: subprocess.Popen[bytes]) -> Ran:
     """Wait for a process and return what it left; a minute is far more than it needs."""
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        # A process that hangs must not outlive the test that started it.
+        process.kill()
     return Ran(process.returncode, (out or b"").decode(), (err or b"").decode())
 
 

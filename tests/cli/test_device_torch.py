@@ -28,6 +28,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
     def has(*, cuda: bool, mps: bool) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         move = torch.Tensor.to
 
@@ -59,6 +60,8 @@ def test_the_device_is_the_one_that_the_seed_would_take(
     assert said in ran.out.splitlines()
     facts = isologit("audit", model, "--arithmetic", "torch", "--json").json["arithmetic"]
     assert (facts["name"], facts["device"], facts["refined"]) == ("torch", device, 0)
+    assert facts["environment"]["version"] == torch.__version__
+    assert ("device_name" in facts["environment"]) == (device == "cuda")
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])

@@ -244,7 +244,7 @@ class TestModalClass:
         assert ran.section("Logit equivalence class") == [
             "✓ 4 tokens without a dot product are taken as one class"
         ]
-        assert ran.section("Cosines with the mean of all rows") == [
+        assert ran.section("Cosines with the mean of all finite rows") == [
             none.replace("dot product", "cosine"),
             "✓ 4 tokens without a cosine are taken as one class",
             "Total unique cosine values: 0",
@@ -304,7 +304,7 @@ class TestVerdictAndRows:
         )
         assert ran.section("Row classes") == ["60 distinct rows of 60; 0 rows repeat another"]
         assert ran.section("Cluster") == [
-            "None: no group of rows stands out from the rest of the vocabulary"
+            "None: no group of distinct rows stands out from the rest of the vocabulary"
         ]
 
     def test_row_classes_alone_say_nothing_of_clusters(self, two_axes: Path) -> None:
@@ -370,12 +370,12 @@ class TestCluster:
     def test_what_stands_out_is_found_and_explained(self, tmp_path: Path) -> None:
         ran = page("audit", self.planted(tmp_path / "m"))
         assert ran.out.splitlines()[0].endswith("; a cluster of 40 tokens stands out.")
-        first, why, second, third = ran.section("Cluster")
+        first, why, second, third, pairs = ran.section("Cluster")
+        assert pairs.startswith("780 pairs: ")
         assert first == "Cluster size: 40 tokens"
         assert why.startswith("  why: ")
         assert "at most one in 1,000,000 clouds" in why
-        assert second.startswith("Shared cosine: ")
-        assert float(second.split()[-1]) == pytest.approx(1, abs=1e-4)
+        assert second.startswith("Most common cosine among them: 0.9999")
         assert third == f"Token IDs (first 10): [{', '.join(map(str, range(100, 110)))}, …]"
         assert "Cosines with the cluster's centroid" in ran.out.splitlines()
         assert ran.section("Hidden state")[0] == "Centroid of 40 tokens"
@@ -391,18 +391,25 @@ class TestCluster:
         ran = page("audit", model)
         lines = ran.section("Cluster")
         assert lines[0] == "Cluster size: 40 tokens"
-        assert lines[-1] == "Further clusters, less prominent, of 30 tokens"
+        assert lines[-2] == "Further clusters, less prominent, of 30 tokens"
+        assert lines[-1].startswith("780 pairs: 0 with a cosine of exactly 1, ")
         assert isologit("audit", model, "--json").json["cluster"]["others"] == [30]
 
     def test_a_given_cluster_is_named_by_its_file(self, two_axes: Path, tmp_path: Path) -> None:
         path = write_cluster(tmp_path / "c.safetensors", cluster_tensors([0, 1, 6], 9, 0.84375))
-        for command in ("classes", "audit"):
-            assert page(command, two_axes, "--members", path).section("Cluster") == [
-                "Cluster size: 3 tokens",
-                f"  why: given by {path}",
-                "Shared cosine: 0.84375000",
-                "Token IDs (first 10): [0, 1, 6]",
-            ]
+        assert page("classes", two_axes, "--members", path).section("Cluster") == [
+            "Cluster size: 3 tokens",
+            f"  why: given by {path}",
+            "Shared cosine: 0.84375000 (by that file, not computed here)",
+            "Token IDs (first 10): [0, 1, 6]",
+        ]
+        # An audit computes them. The centroid of (1, 0), (1, 0), (1/2, 1/4) is (213/256, 171/2048)
+        # in bf16; (1, 0) has a cosine of 0.99500 with it, and 255/256 is the nearest of bf16.
+        audited = page("audit", two_axes, "--members", path).section("Cluster")
+        assert audited[2:4] == [
+            "Most common cosine among them: 0.99609375 (2 tokens)",
+            "Token IDs (first 10): [0, 1, 6]",
+        ]
 
     def test_a_list_of_one_without_a_cosine(self, two_axes: Path, tmp_path: Path) -> None:
         path = tmp_path / "ids.txt"
@@ -439,7 +446,7 @@ class TestState:
         assert page("classes", model, "--token", 0).section("Hidden state") == [
             "Row of token 0",
             "  Norm: 1.000000   Dtype: bfloat16",
-            "  Reachable: 0.7071 of the longest output of the final norm",
+            "  Reachable: ‖(h − β) ⊘ γ‖/√d is 0.7071, and the final norm outputs up to 1",
         ]
 
     def test_a_centroid_out_of_reach(self, tmp_path: Path) -> None:
@@ -448,7 +455,7 @@ class TestState:
         assert page("classes", model, "--members", path).section("Hidden state") == [
             "Centroid of 2 tokens",
             "  Norm: 3.000000   Dtype: bfloat16",
-            "  Not reachable: it is 2.121 times as long as the norm can output",
+            "  Not reachable: ‖(h − β) ⊘ γ‖/√d is 2.121, and the final norm outputs at most 1",
             "Member norms:",
             "  Min: 2.000000   Max: 4.000000   Mean: 3.000000",
         ]
@@ -465,7 +472,7 @@ class TestState:
     def test_the_mean_where_no_cluster_is(self, tmp_path: Path) -> None:
         ran = page("audit", write_matrix(tmp_path / "m", [[3, 0], [1, 0]]))
         lines = ran.section("Hidden state")
-        assert lines[0] == "Mean of all rows (no cluster stands out)"
+        assert lines[0] == "Mean of all finite rows (no cluster stands out)"
         assert lines[1] == "  Norm: 2.000000   Dtype: bfloat16"
         assert lines[3:] == ["Row norms:", "  Min: 1.000000   Max: 3.000000   Mean: 2.000000"]
 
@@ -648,6 +655,6 @@ class TestRefinement:
             "  Cluster size by iteration: 0",
             "  Indistinguishable (total): 0",
             "  Centroid shift: nan",
-            "⚠ Did not converge after 1 iteration: no token has the centroid's own logit; "
+            "⚠ Did not converge after 1 iteration: no member has the centroid's own logit; "
             "0 tokens remain",
         ]

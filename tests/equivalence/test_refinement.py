@@ -116,7 +116,7 @@ def test_without_members_it_stops_and_says_so() -> None:
     matrix = Matrix.of_values([[4, 0], [0, 2], [1, 3]], F32)
     refinement = refine(matrix, token_ids(0, 1), Exact(), F32)
     assert not refinement.converged
-    assert refinement.reason == "no token has the centroid's own logit"
+    assert refinement.reason == "no member has the centroid's own logit"
     assert [(step.n_members, step.n_class) for step in refinement.steps] == [(0, 1)]
     assert refinement.token_ids.tolist() == []
     assert refinement.centroid.values.tolist() == [2, 1]

@@ -24,7 +24,7 @@ from isologit.errors import (
     TokenIdError,
 )
 from isologit.numerics.arithmetic import Exact
-from isologit.numerics.formats import BF16, F32, Float64s
+from isologit.numerics.formats import BF16, F16, F32, Float64s, Format, round_to
 from isologit.numerics.stored import Matrix, Vector
 
 MATRIX = Matrix.of_values([[1.0, 2.0], [3.0, 6.0], [-1.0, 0.5]], BF16)
@@ -117,7 +117,41 @@ def test_an_unknown_norm_gives_no_answer() -> None:
 def test_an_rms_norm_outputs_only_vectors_shorter_than_the_root_of_d() -> None:
     assert reach("rms", [0.6, 0.8, 0.0, 0.0]) == (True, pytest.approx(0.5))
     assert reach("rms", [3.0, 0.0, 0.0, 0.0]) == (False, pytest.approx(1.5))
-    assert reach("rms", [2.0, 0.0, 0.0, 0.0])[0] is False  # the sphere itself: ε keeps off it
+    # What a norm computes may lie a few roundings outside of what it could in real arithmetic.
+    assert reach("rms", [2.0, 0.0, 0.0, 0.0])[0] is True
+    assert reach("rms", [2.000001, 0.0, 0.0, 0.0])[0] is False
+
+
+def test_without_epsilon_an_rms_norm_outputs_one_length_alone() -> None:
+    state = file_state(np.array([0.5, 0.5]), 2, F32, "a test")
+    sphere = FinalNorm("rms", None, None, 0.0, "a test", "weight")
+    assert reachability(state, sphere).reachable is False
+    on_it = file_state(np.array([1.0, -1.0]), 2, F32, "a test")
+    assert reachability(on_it, sphere).reachable is True
+
+
+@pytest.mark.parametrize("dtype", [BF16, F16, F32])
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+def test_what_a_norm_outputs_is_reachable_in_every_format(kind: str, dtype: Format) -> None:
+    """Real outputs with the radius at 1, each step rounded to the format as a model does."""
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        gamma, beta = round_to(rng.normal(2, 1, 64), dtype), round_to(rng.normal(0, 1, 64), dtype)
+        x = rng.normal(0, 100, 64)
+        x = x - x.mean() if kind == "layer" else x
+        u = round_to(x / np.sqrt(np.mean(x * x)), dtype)
+        h = round_to(round_to(gamma * u, dtype) + beta, dtype)
+        state = file_state(h, 64, dtype, "a test")
+        found = reachability(state, norm(kind, gamma, beta))
+        assert found.reachable is True, found.why
+
+
+def test_under_a_layer_norm_killed_dimensions_make_up_for_the_mean() -> None:
+    gamma = np.array([1.0, 1.0, 1.0, 0.0])
+    # Mean zero forces −3.3 on the fourth dimension: 3 · 1.1² + 3.3² = 14.52 > d.
+    reachable, ratio = reach("layer", [1.1, 1.1, 1.1, 0.0], gamma=gamma)
+    assert (reachable, ratio) == (False, pytest.approx(np.sqrt(14.52 / 4), rel=1e-6))
+    assert reach("layer", [0.5, 0.5, 0.5, 0.0], gamma=gamma)[0] is True
 
 
 def test_gamma_is_divided_out_and_beta_taken_off() -> None:

@@ -39,7 +39,7 @@ def test_exact_needs_no_device() -> None:
     arithmetic = parse_arithmetic("exact")
     assert isinstance(arithmetic, Exact)
     assert (arithmetic.name, arithmetic.device) == ("exact", "none needed")
-    assert arithmetic.describe() == "exact: the real number, rounded once, on any machine"
+    assert arithmetic.environment == {}
 
 
 @pytest.mark.parametrize("text", UNKNOWN)
@@ -77,7 +77,7 @@ def test_torch_is_parsed_with_and_without_a_device() -> None:
     assert parse_arithmetic("torch:cpu").device == "cpu"
     assert parse_arithmetic("torch").device == detect_device()
     assert parse_arithmetic("torch").name == "torch"
-    assert torch.__version__ in parse_arithmetic("torch:cpu").describe()
+    assert parse_arithmetic("torch:cpu").environment["version"] == torch.__version__
 
 
 def test_importing_the_arithmetic_does_not_import_torch() -> None:

@@ -1,5 +1,7 @@
 """The compiled loops: the long accumulator at its ends, and each loop against slow Python."""
 
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -275,3 +277,23 @@ def test_only_f16_words_are_viewed_as_signed() -> None:
     assert typed(words, F16).dtype == np.int16
     assert typed(words.astype(np.uint32), F32).dtype == np.uint32
     assert np.shares_memory(typed(words, F16), words)
+
+
+def test_kernels_compile_where_nothing_can_be_cached() -> None:
+    """An installation that is read-only, and no home: as in many containers."""
+    program = """
+import numba.core.caching as caching
+refused = [name for name in dir(caching) if "InTree" in name or "UserWide" in name]
+for name in refused:
+    getattr(caching, name).from_function = classmethod(lambda cls, *given: None)
+assert len(refused) >= 2
+from isologit.numerics import exact
+from isologit.numerics.formats import F32
+from isologit.numerics.stored import Matrix, Vector
+matrix, state = Matrix.of_values([[2.0, 1.0]], F32), Vector.of_values([1.0, 3.0], F32)
+print(exact.logits(matrix, state, F32).values[0])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (ran.returncode, ran.stdout) == (0, "5.0\n"), ran.stderr

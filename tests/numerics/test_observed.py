@@ -259,9 +259,6 @@ def test_the_environment_records_what_results_depend_on(cpu: Observed) -> None:
     assert cpu.environment["threads"] == str(torch.get_num_threads()) == str(cpu.threads)
     assert cpu.environment["device"] == "cpu"
     assert {"cpu_capability", "float32_matmul_precision"} <= cpu.environment.keys()
-    assert cpu.describe() == (
-        f"torch {torch.__version__} on cpu, {torch.get_num_threads()} CPU threads"
-    )
 
 
 def test_no_setting_of_torch_is_changed(cpu: Observed) -> None:

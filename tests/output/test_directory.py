@@ -94,13 +94,73 @@ class TestWriting:
         rename = Path.rename
 
         def fail(path: Path, to: Path) -> Path:
-            if Path(to) == target and ".old." not in str(path):
+            if Path(to) == target and path.name != "old":
                 raise OSError(errno.EIO, "Input/output error")
             return rename(path, to)
 
         monkeypatch.setattr(Path, "rename", fail)
         with pytest.raises(OutputWriteError, match="Input/output error"):
             write_directory(target, {"summary.json": text("new")}, force=True)
+        assert snapshot(tmp_path) == before
+
+    def test_an_old_directory_that_cannot_be_put_back_is_kept_and_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = tmp_path / "out"
+        write_directory(target, {"summary.json": text(OURS)})
+        rename = Path.rename
+
+        def fail(path: Path, to: Path) -> Path:
+            if Path(to) == target:
+                raise OSError(errno.EIO, "Input/output error")
+            return rename(path, to)
+
+        monkeypatch.setattr(Path, "rename", fail)
+        with pytest.raises(OutputWriteError, match="could not be put back and is ") as raised:
+            write_directory(target, {"summary.json": text("new")}, force=True)
+        kept = Path(str(raised.value).split("put back and is ")[1].split(". Choose")[0])
+        assert (kept / "summary.json").read_text() == OURS
+
+    @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+    def test_an_interrupt_between_the_renames_puts_the_old_directory_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+    ) -> None:
+        target = tmp_path / "out"
+        write_directory(target, {"summary.json": text(OURS)})
+        before = snapshot(tmp_path)
+        rename = Path.rename
+
+        def fail(path: Path, to: Path) -> Path:
+            if Path(to) == target and path.name != "old":
+                raise interrupt
+            return rename(path, to)
+
+        monkeypatch.setattr(Path, "rename", fail)
+        with pytest.raises(interrupt):
+            write_directory(target, {"summary.json": text("new")}, force=True)
+        assert snapshot(tmp_path) == before
+
+    @pytest.mark.parametrize("force", [False, True])
+    def test_what_appears_while_it_writes_is_not_lost(self, tmp_path: Path, force: bool) -> None:
+        target = tmp_path / "out"
+
+        def meanwhile(path: Path) -> None:
+            path.write_text("new")
+            target.mkdir()
+            (target / "precious.txt").write_text("mine")
+
+        with pytest.raises(OutputExistsError, match="exists"):
+            write_directory(target, {"summary.json": meanwhile}, force=force)
+        assert [p.name for p in tmp_path.iterdir()] == ["out"]
+        assert (target / "precious.txt").read_text() == "mine"
+
+    def test_parents_that_were_made_are_taken_back(self, tmp_path: Path) -> None:
+        (tmp_path / "there").mkdir()
+        before = snapshot(tmp_path)
+        with pytest.raises(OutputWriteError, match="nothing was left behind"):
+            write_directory(
+                tmp_path / "there" / "a" / "b" / "out", {"summary.json": refuse(errno.ENOSPC)}
+            )
         assert snapshot(tmp_path) == before
 
     def test_a_directory_that_cannot_be_moved_away_leaves_nothing_else(

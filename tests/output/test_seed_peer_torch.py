@@ -130,11 +130,21 @@ def test_the_page_prints_what_the_notebook_prints(case: Any) -> None:
     model, path, seed, ids = case
     out = observed(model, path).out.splitlines()
     overlap = len(set(seed.indices.tolist()) & set(ids.tolist()))
+
+    def shown(value: Any) -> str:
+        """Return the notebook's eight decimals, or what it takes to tell f32 numbers apart."""
+        text = f"{value:.8f}"
+        if torch.tensor(float(text), dtype=value.dtype) == value:
+            return text
+        longer = np.format_float_positional(np.float32(value), unique=True, min_digits=8)
+        assert f"{float(longer):.8f}" == text
+        return longer
+
     for line in (
         f"Token space: {N:,} tokens in {D:,} dimensions",
-        f"  Range: [{seed.dots.min():.8f}, {seed.dots.max():.8f}]",
-        f"  Mean: {seed.dots.mean():.8f}",
-        f"  Median: {seed.dots.median():.8f}",
+        f"  Range: [{shown(seed.dots.min())}, {shown(seed.dots.max())}]",
+        f"  Mean: {shown(seed.dots.mean())}",
+        f"  Median: {shown(seed.dots.median())}",
         f"  ({len(seed.indices) / N * 100:.2f}% of vocabulary)",
         f"Unique embeddings: {seed.n_unique_embeddings:,}",
         f"  Of the cluster in the logit class: {overlap / len(ids) * 100:.1f}%",

@@ -60,9 +60,16 @@ HEAD = {
         "beta": bool,
     },
 }
-ARITHMETIC = {"name": str, "logit_dtype": str, "device": str, "refined": int}
+ARITHMETIC = {
+    "name": str,
+    "logit_dtype": str,
+    "device": str,
+    "refined": int,
+    "environment": {},
+}
 ROWS = {
     "distinct": int,
+    "distinct_without_bias?": int,
     "distinct_values": int,
     "classes": int,
     "tokens_in_classes": int,
@@ -78,6 +85,7 @@ CLUSTER = {
     "size": int,
     "excess?": float,
     "cosine?": float,
+    "cosine_tokens?": int,
     "token_ids": [int],
     "others": [int],
     "why": str,
@@ -108,6 +116,16 @@ CLASS_ROWS = {
     "mean_multiplicity": float,
     "equal_reals?": bool,
 }
+AXES = {
+    "eigenvalues": [float],
+    "variance_share": [float],
+    "sine_bounds": [float],
+    "rows_left_out": int,
+}
+PAIRWISE = {
+    **dict.fromkeys(("pairs", "exactly_one", "distinct", "without"), int),
+    "min": float,
+}
 REFINEMENT = {
     "start": str,
     "steps": [{"n_members": int, "n_class": int, "shift": float}],
@@ -125,6 +143,7 @@ AUDIT = {
     "rows": ROWS,
     "cluster?": CLUSTER,
     "reference": REFERENCE,
+    "axes?": AXES,
     "state": STATE,
     "cosines": VALUES,
     "centroid": CENTROID,
@@ -132,6 +151,7 @@ AUDIT = {
     "own_class?": VALUE_CLASS,
     "comparison?": COMPARISON,
     "class_rows": CLASS_ROWS,
+    "pairwise?": PAIRWISE,
     "refinement?": REFINEMENT,
     "tokens?": dict,
     "notes": [str],
@@ -141,6 +161,7 @@ CLASSES = {
     "rows": ROWS,
     "cluster?": CLUSTER,
     "reference?": REFERENCE,
+    "axes?": AXES,
     "state?": STATE,
     "centroid?": CENTROID,
     "logits?": VALUES,
@@ -225,11 +246,14 @@ def test_audit_prints_every_key(planted: Path, hostile: Path) -> None:
     assert faults(found, AUDIT) == []
     # Nothing that this checkpoint has is null.
     present = {key for key, value in found.items() if value is not None}
-    assert present == {key.removesuffix("?") for key in AUDIT} - {"tokens"}
+    assert present == {key.removesuffix("?") for key in AUDIT} - {"tokens", "axes"}
     assert (found["schema"], found["isologit"]) == ("isologit.audit/1", __version__)
     assert found["cluster"]["method"] == "found"
     assert found["cluster"]["excess"] > 0
-    assert faults(printed("audit", planted, "--pole", "1,2,3"), AUDIT) == []
+    poled = printed("audit", planted, "--pole", "1,2,3")
+    assert faults(poled, AUDIT) == []
+    assert len(poled["axes"]["eigenvalues"]) == 3
+    assert max(poled["axes"]["sine_bounds"]) <= 1e-6
     nothing = printed("audit", hostile)
     assert faults(nothing, AUDIT) == []
     assert {nothing[key] for key in ("cluster", "comparison", "refinement")} == {None}

@@ -1,5 +1,6 @@
 """Reading hidden states that a user brings: ``.npy`` and safetensors, one state or several."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from isologit.checkpoint.safetensors import TensorInfo, read_header
 from isologit.errors import CheckpointError, StateError, UnsupportedFormatError
 from isologit.numerics.formats import Float64s, decode, parse_format
 
-# What the documented capture names them.
-_PREFERRED = "hidden_states"
+# What the documented capture names them, and what the seed names its own.
+_PREFERRED = ("hidden_states", "cluster_centroid")
 
 
 def read_state(path: Path, index: int | None = None) -> Float64s:
@@ -20,7 +21,7 @@ def read_state(path: Path, index: int | None = None) -> Float64s:
     ----------
     path
         ``.npy`` with ``[d]`` or ``[K, d]`` numbers, or safetensors with one such tensor (or one
-        named ``hidden_states``).
+        named ``hidden_states`` or ``cluster_centroid``).
     index
         Which of K states, from 0; may be left out where K is 1.
 
@@ -29,7 +30,7 @@ def read_state(path: Path, index: int | None = None) -> Float64s:
     StateError
         The file is not there, holds no state, or several and `index` names none.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - false, and no error, for names too long
         raise StateError(f"{path} is not a file; expected a hidden state in .npy or .safetensors")
     states = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
     if states.ndim == 1:
@@ -49,7 +50,7 @@ def read_state(path: Path, index: int | None = None) -> Float64s:
 def _read_npy(path: Path) -> Float64s:
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise StateError(f"{path} is not a .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.dtype.itemsize > 8:
         kind = getattr(array, "dtype", type(array).__name__)
@@ -64,12 +65,14 @@ def _read_safetensors(path: Path) -> Float64s:
     try:
         source = MappedFile(path)
         tensors = read_header(source).tensors
-        name = _PREFERRED if _PREFERRED in tensors else None
+        name = next((known for known in _PREFERRED if known in tensors), None)
         if name is None and len(tensors) == 1:
             name = next(iter(tensors))
         if name is None:
             held = ", ".join(sorted(tensors)[:8]) or "nothing"
-            raise StateError(f"{path} holds {held}; expected one tensor, or one named {_PREFERRED}")
+            raise StateError(
+                f"{path} holds {held}; expected one tensor, or one named {_PREFERRED[0]}"
+            )
         return _decode(source, tensors[name])
     except CheckpointError as error:
         raise StateError(f"{path} cannot be read as a state: {error}") from error

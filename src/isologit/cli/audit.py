@@ -1,5 +1,6 @@
 """``isologit audit``: everything, on a checkpoint."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -81,13 +82,8 @@ def run(
     given = None if members is None else read_members(members)
     with terminal.progress(quiet=quiet, verbose=verbose) as progress:
         findings, arrays = audit(model, settings, pole=pole, members=given, progress=progress)
-        paths = []
+        paths: list[Path] = []
         if output is not None:
             progress("writing")
             paths = write_results(output, findings, arrays, force=force)
-    if as_json:
-        terminal.show_json(findings)
-    else:
-        terminal.show(audit_page(findings))
-    if paths and not quiet:
-        terminal.show_written(paths)
+    terminal.deliver(findings, partial(audit_page, findings), paths, as_json=as_json, quiet=quiet)

@@ -1,5 +1,6 @@
 """``isologit classes``: row classes, and logit classes at one state."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -82,13 +83,8 @@ def command(
         at = FileState(read_state(state, index), str(state))
     with terminal.progress(quiet=quiet, verbose=verbose) as progress:
         findings, arrays = classes(model, settings, at=at, progress=progress)
-        paths = []
+        paths: list[Path] = []
         if output is not None:
             progress("writing")
             paths = write_results(output, findings, arrays, force=force)
-    if as_json:
-        terminal.show_json(findings)
-    else:
-        terminal.show(classes_page(findings))
-    if paths and not quiet:
-        terminal.show_written(paths)
+    terminal.deliver(findings, partial(classes_page, findings), paths, as_json=as_json, quiet=quiet)

@@ -3,6 +3,7 @@
 Commands are imported when they are asked for, so that ``--help`` and ``--version`` start at once.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -60,6 +61,10 @@ def cli() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    for name in ("stdout", "stderr"):
+        # A stream that was closed before the start is None, and there is nowhere to say so.
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.StringIO())
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a sign gets an escape, not a traceback.
         if hasattr(stream, "reconfigure"):

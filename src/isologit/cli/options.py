@@ -14,10 +14,21 @@ from isologit.subject import Settings
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+# Any name that a format goes by, the short ones listed first.
+_DTYPES = click.Choice(
+    [
+        name
+        for key in ("name", "torch", "safetensors")
+        for name in (getattr(format_, key) for format_ in FORMATS)
+    ]
+)
+
 model_argument = click.argument("model", metavar="MODEL")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no words.")
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Nothing on stderr: no progress, no list of files."
+)
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say how long each step took.")
 tensor_option = click.option("--tensor", metavar="NAME", help="Take this tensor as W.")
 role_option = click.option(
@@ -47,7 +58,8 @@ def computing_options(function: _F) -> _F:
             role_option,
             click.option(
                 "--dtype",
-                type=click.Choice([f.name for f in FORMATS]),
+                type=_DTYPES,
+                metavar="|".join(f.name for f in FORMATS),
                 help="Format of a logit.  [default: W's own]",
             ),
             click.option(

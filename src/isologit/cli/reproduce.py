@@ -1,5 +1,6 @@
 """``isologit reproduce``: published figures beside this run's."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -42,7 +43,7 @@ def command(
 
     Figures of stored bits depend on no arithmetic; cosines and logits were computed in bfloat16
     on another device, and are marked. Without --members the eight sign choices of the principal
-    axes are tried and the fullest cosine mode is kept.
+    axes are tried, and the one is kept whose fullest cosine class has the largest cosine.
     """
     from isologit.cli import terminal
     from isologit.figures import read_figures
@@ -63,7 +64,5 @@ def command(
             source="the seed line's figures" if figures is None else str(figures),
             progress=progress,
         )
-    if as_json:
-        terminal.show_json(findings)
-    else:
-        terminal.show(reproduction_page(findings))
+    page = partial(reproduction_page, findings)
+    terminal.deliver(findings, page, [], as_json=as_json, quiet=quiet)

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,23 @@ from isologit.errors import OutputWriteError
 from isologit.findings import Record, to_json
 from isologit.output import tables
 from isologit.subject import Progress
+
+
+def deliver(
+    findings: Record,
+    page: Callable[[], RenderableType],
+    paths: list[Path],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print the findings, as a page or as JSON, and the list of what was written."""
+    if as_json:
+        show_json(findings)
+    else:
+        show(page())
+    if paths and not quiet:
+        show_written(paths)
 
 
 def show(page: RenderableType) -> None:

@@ -56,24 +56,12 @@ class Cluster:
         How many times farther from the centre the edge ends than it begins.
     why
         One sentence: what stood out, by how much, against which threshold of which null model.
-    method
-        ``found``.
     """
 
     token_ids: npt.NDArray[np.int32]
     excess: float
     gap_ratio: float
     why: str
-    method: str = "found"
-
-
-def find_cluster(matrix: Matrix, rows: Partition | None = None) -> Cluster | None:
-    """Return the most prominent cluster, or None where nothing stands out.
-
-    Parameters and notes as for `find_clusters`.
-    """
-    found = find_clusters(matrix, rows)
-    return found[0] if found else None
 
 
 def find_clusters(matrix: Matrix, rows: Partition | None = None) -> list[Cluster]:
@@ -159,9 +147,7 @@ class _Cloud:
     def of(cls, matrix: Matrix, partition: Partition) -> "_Cloud":
         """Leave out duplicates, zero rows and rows with an infinity or a NaN."""
         sizes = partition.sizes()
-        first = np.empty(len(sizes), dtype=np.int64)
-        # Reversed, so that the smallest id of each class is written last.
-        first[partition.labels[::-1]] = np.arange(matrix.n_tokens - 1, -1, -1)
+        first = partition.firsts().astype(np.int64)
         sketch = _sketch(matrix, first)
         takes_part = np.asarray(np.isfinite(sketch).all(axis=1))
         for n in np.flatnonzero(~sketch.any(axis=1)):
@@ -202,9 +188,11 @@ class _Cloud:
         token_ids = np.flatnonzero(is_member[self.labels]).astype(np.int32)
         edge = found.edge
         others = f"only {edge.stragglers} more" if edge.stragglers else "no other"
+        taken = edge.size - edge.inside
+        beside = f" ({taken} of these before the widest gap, and so members)" if taken > 0 else ""
         why = (
             f"{edge.inside:,} distinct rows lie within {edge.near:.3g} of their centre and "
-            f"{others} within {edge.far:.3g}, {edge.ratio:,.1f} times as far; evidence "
+            f"{others} within {edge.far:.3g}{beside}, {edge.ratio:,.1f} times as far; evidence "
             f"{edge.evidence:,.0f} nats, where at most one in {1 / FALSE_ALARM_RATE:,.0f} clouds "
             f"of {len(self.rows):,} rows reaches {edge.threshold:.0f}"
         )

@@ -15,6 +15,13 @@ TokenIds = npt.NDArray[np.int32]
 Relation = Literal["identical", "contains", "contained", "partial", "disjoint"]
 
 
+def token_mask(token_ids: TokenIds, n_tokens: int) -> npt.NDArray[np.bool_]:
+    """Return which of V tokens are in a list, ``[V]``."""
+    mask = np.zeros(n_tokens, dtype=np.bool_)
+    mask[token_ids] = True
+    return mask
+
+
 @dataclass(frozen=True)
 class Overlap:
     """How two sets of tokens, a and b, overlap.
@@ -169,6 +176,11 @@ class Partition:
     def sizes(self) -> npt.NDArray[np.int64]:
         """Return the size of each class, by label."""
         return self._sizes
+
+    def firsts(self) -> TokenIds:
+        """Return the smallest token id of each class, by label."""
+        order, bounds = self._by_label
+        return order[bounds[:-1]]
 
     def members(self, label: int) -> TokenIds:
         """Return the token ids of a class, ascending."""

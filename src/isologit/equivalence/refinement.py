@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isologit.equivalence.partition import TokenIds
+from isologit.equivalence.partition import TokenIds, token_mask
 from isologit.numerics.arithmetic import Arithmetic
 from isologit.numerics.formats import Format
 from isologit.numerics.stored import Matrix, Vector
@@ -79,8 +79,7 @@ def refine(
         With exact arithmetic every number is the real one rounded once: the logits and h·h to the
         logit format, the centroid and its shift to W's.
     """
-    inside = np.zeros(matrix.n_tokens, dtype=np.bool_)
-    inside[start_ids] = True
+    inside = token_mask(start_ids, matrix.n_tokens)
     members = np.flatnonzero(inside).astype(np.int32)
     centroid, _ = arithmetic.mean_row(matrix, members)
     moved = centroid
@@ -92,7 +91,7 @@ def refine(
         members = np.flatnonzero(inside & same).astype(np.int32)
         if not len(members):
             steps.append(Step(0, int(same.sum()), float("nan")))
-            reason = "no token has the centroid's own logit"
+            reason = "no member has the centroid's own logit"
             return Refinement(tuple(steps), False, reason, members, centroid)
         moved, _ = arithmetic.mean_row(matrix, members)
         difference = Vector.of_values(moved.values - centroid.values, matrix.format)

@@ -11,7 +11,8 @@ from isologit.numerics.formats import Format
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix, Vector
 
-_BLOCK_ROWS = 4096
+# Rows whose signed zeros are folded at a time: a copy of 64-bit words is made of these alone.
+_BLOCK_ROWS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +21,10 @@ class RowClasses:
 
     Parameters
     ----------
+    rows
+        Tokens whose rows are the same bits, whatever their biases.
     bits
-        Tokens whose rows (and biases, where the head has one) are the same bits.
+        Tokens whose rows and biases are the same bits; without a bias the same as `rows`.
     values
         The same with −0 and +0 merged; a NaN still equals only its own bits.
     zero
@@ -30,13 +33,17 @@ class RowClasses:
         Rows, not zero, without a single normal entry.
     nonfinite
         Rows with an infinity or a NaN.
+    finite_rows
+        ``[V]`` bool, the others.
     """
 
+    rows: Partition
     bits: Partition
     values: Partition
     zero: int
     subnormal: int
     nonfinite: int
+    finite_rows: npt.NDArray[np.bool_]
 
 
 def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
@@ -64,7 +71,7 @@ def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
         matrix.n_tokens,
         matrix.width * matrix.format.itemsize,
     )
-    bits = _verified(words, hashes, fold_zeros=False)
+    bits = alone = _verified(words, hashes, fold_zeros=False)
     values = bits
     signed = np.flatnonzero(negative_zeros)
     if len(signed):
@@ -80,11 +87,13 @@ def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
         values = values.meet(Partition.of_keys(_fold_zeros(bias.words, bias.format)))
     smallest_normal, infinity = _thresholds(matrix.format)
     return RowClasses(
+        rows=alone,
         bits=bits,
         values=values,
         zero=int((largest == 0).sum()),
         subnormal=int(((largest > 0) & (largest < smallest_normal)).sum()),
         nonfinite=int((largest >= infinity).sum()),
+        finite_rows=largest < infinity,
     )
 
 
@@ -112,10 +121,7 @@ def _verified(
 ) -> Partition:
     """Return the partition by row, given hashes that equal rows share."""
     by_hash = Partition.of_keys(hashes)
-    first = np.full(by_hash.n_classes, -1, dtype=np.int64)
-    # Reversed, so that the smallest id of each class is written last.
-    first[by_hash.labels[::-1]] = np.arange(len(hashes) - 1, -1, -1)
-    representative = first[by_hash.labels]
+    representative = by_hash.firsts()[by_hash.labels].astype(np.int64)
     tokens = np.flatnonzero(representative != np.arange(len(hashes)))
     if not len(tokens):
         return by_hash

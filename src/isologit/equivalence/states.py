@@ -157,8 +157,10 @@ def file_state(values: Float64s, width: int, format_: Format, where: str) -> Sta
 def reachability(state: State, norm: FinalNorm) -> Reachability:
     """Say whether a final norm can output a state, in real arithmetic.
 
-    RMSNorm outputs β + γ ⊙ u with ‖u‖ < √d, LayerNorm the same with u of mean zero besides. The
-    rounding of a computed norm is not allowed for: see `norm_ratio` for how near a state is.
+    RMSNorm outputs β + γ ⊙ u with ‖u‖ < √d (‖u‖ = √d where ε is 0), LayerNorm the same with u of
+    mean zero besides. Where γ is 0 the state says nothing of u: RMSNorm may then have any value
+    there, and LayerNorm's are as small as the mean allows. A state within four roundings of its own
+    format of that set counts as reachable, as what a real norm computes may lie so far outside.
     """
     if norm.kind not in ("rms", "layer"):
         return Reachability(None, None, "the final norm is not known, so neither is its range")
@@ -173,12 +175,21 @@ def reachability(state: State, norm: FinalNorm) -> Reachability:
             False, None, "it is not zero in a dimension that the norm's weight kills"
         )
     before = np.divide(shift, gamma, out=np.zeros_like(h), where=~killed)
-    ratio = float(np.linalg.norm(before) / np.sqrt(len(h)))
-    if ratio >= 1:
-        return Reachability(False, ratio, f"it is {ratio:.4g} times as long as the norm can output")
-    if norm.kind == "layer" and not killed.any():
-        # A stored state sums to zero only up to its own rounding, at most half an ulp a value.
-        slack = np.abs(h / gamma).sum() * 2.0**-state.vector.format.precision
-        if abs(before.sum()) > slack:
-            return Reachability(False, ratio, "its mean before the norm's weight is not zero")
-    return Reachability(True, ratio, f"{ratio:.4g} of the longest output of the final norm")
+    # What rounding may have moved: that of u, of γ ⊙ u, of β's addition and of the stored state,
+    # half an ulp each.
+    moved = np.divide(np.abs(h), np.abs(gamma), out=np.zeros_like(h), where=~killed)
+    moved *= 4 * 2.0**-state.vector.format.precision
+    square, total = before @ before, before.sum()
+    if norm.kind == "layer" and killed.any():
+        # The dimensions that γ kills make up for the others' sum, in equal parts where shortest.
+        square += total * total / killed.sum()
+    ratio = float(np.sqrt(square / len(h)))
+    slack = float(np.linalg.norm(moved) / np.sqrt(len(h)))
+    measured = f"‖(h − β) ⊘ γ‖/√d is {ratio:.4g}"
+    if ratio > 1 + slack:
+        return Reachability(False, ratio, f"{measured}, and the final norm outputs at most 1")
+    if norm.eps == 0 and not killed.any() and ratio < 1 - slack:
+        return Reachability(False, ratio, f"{measured}, and without ε the norm outputs 1")
+    if norm.kind == "layer" and not killed.any() and abs(total) > moved.sum():
+        return Reachability(False, ratio, "its mean before the norm's weight is not zero")
+    return Reachability(True, ratio, f"{measured}, and the final norm outputs up to 1")

@@ -26,8 +26,9 @@ class Arithmetic(Protocol):
     def device(self) -> str:
         """Where the products are computed."""
 
-    def describe(self) -> str:
-        """Return one phrase for a report."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """Everything known to change the results; empty where nothing does."""
 
     def logits(self, matrix: Matrix, hidden_state: Vector, logit_format: Format) -> Rounded:
         """Return ``W · h``, ``[V]`` in the logit format."""
@@ -60,9 +61,10 @@ class Exact:
     name = "exact"
     device = "none needed"
 
-    def describe(self) -> str:
-        """Return one phrase for a report."""
-        return "exact: the real number, rounded once, on any machine"
+    @property
+    def environment(self) -> dict[str, str]:
+        """Nothing: no device, thread count or library changes the results."""
+        return {}
 
     def logits(self, matrix: Matrix, hidden_state: Vector, logit_format: Format) -> Rounded:
         """See `isologit.numerics.exact.logits`."""

@@ -195,10 +195,13 @@ def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
     bound = _sum_bound(magnitudes, n) / n * (1 + 2.0**-50)
     values, unsure = _certify(means, bound, matrix.format)
     columns = np.flatnonzero(unsure)
-    for column in columns:
-        words = np.ascontiguousarray(matrix.words[rows, column])
-        total = exact_sum(Vector(words, matrix.format).values)
-        values[column] = round_fraction(total / n, matrix.format) + 0.0
+    limbs = np.zeros((len(columns), kernels.LIMBS), dtype=np.int64)
+    negative = np.zeros(len(columns), dtype=np.bool_)
+    words = kernels.typed(matrix.words, matrix.format)
+    kernels.exact_column_limbs(words, rows, columns, limbs, negative)
+    for n, column in enumerate(columns):
+        total = _fraction(limbs[n], bool(negative[n]))
+        values[column] = round_fraction(total / len(rows), matrix.format) + 0.0
     return Vector.of_values(values, matrix.format), len(columns)
 
 

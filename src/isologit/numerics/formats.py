@@ -187,13 +187,3 @@ def round_sqrt(square: Fraction, format_: Format) -> float:
     up = scaled > half or (scaled == half and floor % 2 == 1)
     rounded = float((floor + up) * quantum)
     return rounded if rounded <= format_.largest else float("inf")
-
-
-def ulp(value: float, format_: Format) -> float:
-    """Return the gap between a finite value of the format and the next larger magnitude."""
-    _, exponent = np.frexp(abs(value))
-    return float(
-        2.0 ** max(int(exponent) - format_.precision, format_.quantum_exponent)
-        if value
-        else 2.0**format_.quantum_exponent
-    )

@@ -9,6 +9,9 @@ carry a bound that holds for any order of summation; products of two stored numb
 48 significant bits, so a fused multiply-add rounds exactly as often as an addition.
 """
 
+import atexit
+import shutil
+import tempfile
 from typing import Any
 
 import numba
@@ -21,6 +24,23 @@ from numba.extending import intrinsic
 from isologit.numerics.formats import F16, Format
 
 _REASSOCIATE = {"reassoc", "contract"}
+
+
+def _make_cacheable() -> None:
+    """See that numba has somewhere to cache machine code, if only for this process.
+
+    It looks beside the source and in the user's cache directory; where neither can be written to,
+    as in a container with a read-only installation and no home, it would refuse to compile.
+    """
+    try:
+        numba.njit(cache=True)(_make_cacheable)
+    except RuntimeError:
+        directory = tempfile.mkdtemp(prefix="isologit-kernels-")
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        numba.config.CACHE_DIR = directory
+
+
+_make_cacheable()
 
 # The long accumulator: 32-bit digits in 64-bit limbs. Products of two f32 lie between 2^-298 and
 # 2^256, and a binary64 significand reaches 52 bits below its exponent.
@@ -241,6 +261,16 @@ def exact_dots(words, rows, h, precision, quantum_exponent, largest, start, stop
         limbs[:] = 0
         negative = exact_dot_limbs(words, rows[n], h, limbs)
         out[n] = _round_limbs(limbs, negative, precision, quantum_exponent, largest)
+
+
+@numba.njit(nogil=True, cache=True)
+def exact_column_limbs(words, rows, columns, limbs, negative):  # type: ignore[no-untyped-def]
+    """Add some rows' entries in some columns to a long accumulator a column, and settle them."""
+    for row in rows:
+        for n in range(columns.shape[0]):
+            _add_exactly(limbs[n], widen(words[row, columns[n]]))
+    for n in range(columns.shape[0]):
+        negative[n] = _settle(limbs[n])
 
 
 @numba.njit(nogil=True, cache=True)

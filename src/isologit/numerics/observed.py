@@ -95,10 +95,6 @@ class Observed:
             )
         return known
 
-    def describe(self) -> str:
-        """Return one phrase for a report: library, version, device and threads."""
-        return f"torch {self.version} on {self.device}, {self.threads} CPU threads"
-
     def logits(self, matrix: Matrix, hidden_state: Vector, logit_format: Format) -> Rounded:
         """Return ``W @ h`` as torch computes it, all tokens in one product.
 

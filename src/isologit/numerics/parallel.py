@@ -43,5 +43,10 @@ def for_blocks(work: Callable[[int, int], object], n_rows: int, row_bytes: int) 
             work(start, stop)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, start, stop) for start, stop in blocks]:
-            done.result()
+        running = [pool.submit(work, start, stop) for start, stop in blocks]
+        try:
+            for done in running:
+                done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -56,8 +56,11 @@ class Matrix:
         return cls(np.ascontiguousarray(encode(values, format_)), format_)
 
     def rows(self, token_ids: npt.ArrayLike) -> Float64s:
-        """Return the exact values of some rows, ``[n, d]`` binary64 (a copy)."""
-        return decode(self.words[np.asarray(token_ids, dtype=np.int64)], self.format)
+        """Return the exact values of some rows, given by id, ``[n, d]`` binary64 (a copy)."""
+        ids = np.asarray(token_ids)
+        if ids.dtype == np.bool_:
+            raise TypeError("expected token ids, got a mask; np.flatnonzero makes ids of it")
+        return decode(self.words[ids.astype(np.int64)], self.format)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 Everything is written into a temporary directory beside the target and renamed at the end.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -21,6 +22,9 @@ _OURS = {
     *("cluster_members.safetensors", "cluster_logits.safetensors"),
 }
 _SCHEMA = re.compile(rb'\s*\{\s*"schema"\s*:\s*"isologit\.')
+
+# Where an earlier directory waits; it is only there still if it could not be put back.
+_ASIDE = "old"
 
 Writer = Callable[[Path], None]
 
@@ -76,27 +80,59 @@ def write_directory(target: Path, files: dict[str, Writer], *, force: bool = Fal
     """
     check_target(target, force=force)
     temporary = None
+    made: list[Path] = []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        made = _make_parents(target.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        # mkdtemp's directories are private; what a user asked for follows the umask, as this does.
+        finished = temporary / target.name
+        finished.mkdir()
         for name, write in files.items():
-            write(temporary / name)
-        # mkdtemp's directories are private; what a user asked for follows the umask.
-        temporary.chmod(0o777 & ~_umask())
-        _put_in_place(temporary, target)
+            write(finished / name)
+        # Whatever appeared meanwhile is as foreign as what was there before.
+        check_target(target, force=force)
+        _put_in_place(finished, target, aside=temporary / _ASIDE)
+        shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary, made)
         reason = error.strerror or str(error)
+        left = "nothing was left behind"
+        if temporary is not None and (temporary / _ASIDE).exists():
+            left = f"the earlier directory could not be put back and is {temporary / _ASIDE}"
         raise OutputWriteError(
-            f"{target} could not be written: {reason}; nothing was left behind. "
+            f"{target} could not be written: {reason}; {left}. "
             "Choose a directory with room and write permission"
         ) from error
     except BaseException:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary, made)
         raise
     return [target / name for name in files]
+
+
+def _make_parents(parent: Path) -> list[Path]:
+    """Make missing parents, and return those that were made, innermost first."""
+    missing = []
+    while not parent.exists() and parent != parent.parent:
+        missing.append(parent)
+        parent = parent.parent
+    made: list[Path] = []
+    try:
+        for directory in reversed(missing):
+            directory.mkdir(exist_ok=True)
+            made.insert(0, directory)
+    except OSError:
+        _remove(None, made)
+        raise
+    return made
+
+
+def _remove(temporary: Path | None, made: list[Path]) -> None:
+    """Take back what a failed write left, and nothing that somebody else put there."""
+    if temporary is not None and not (temporary / _ASIDE).exists():
+        shutil.rmtree(temporary, ignore_errors=True)
+    for directory in made:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def _foreign(target: Path) -> str | None:
@@ -119,26 +155,18 @@ def _foreign(target: Path) -> str | None:
     return None if ours else f"holds a {_MARK} that isologit did not write"
 
 
-def _put_in_place(temporary: Path, target: Path) -> None:
-    """Rename the finished directory to its target, setting an old one aside until it is there."""
-    if not target.exists():
-        temporary.rename(target)
+def _put_in_place(finished: Path, target: Path, *, aside: Path) -> None:
+    """Rename the finished directory to its target, an old one aside first and back on any failure.
+
+    Renaming onto a directory that holds something fails, so nobody else's can be lost.
+    """
+    if not os.path.lexists(target):
+        finished.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
     try:
-        target.rename(old / target.name)
-        try:
-            temporary.rename(target)
-        except OSError:
-            (old / target.name).rename(target)
-            raise
-    except OSError:
-        old.rmdir()
+        target.rename(aside)
+        finished.rename(target)
+    except BaseException:
+        if aside.exists() and not target.exists():
+            aside.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isologit.equivalence.partition import Partition
+from isologit.equivalence.partition import Partition, token_mask
 from isologit.equivalence.values import TokenValues
 from isologit.steps import Arrays
 
@@ -28,9 +28,9 @@ def write_tokens(path: Path, arrays: Arrays) -> None:
     if arrays.cosines is not None:
         columns["cosine"] = arrays.cosines.values
     if arrays.cluster_ids is not None:
-        columns["in_cluster"] = _mask(arrays.cluster_ids, n_tokens)
+        columns["in_cluster"] = token_mask(arrays.cluster_ids, n_tokens)
     if arrays.class_ids is not None:
-        columns["in_modal_class"] = _mask(arrays.class_ids, n_tokens)
+        columns["in_modal_class"] = token_mask(arrays.class_ids, n_tokens)
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 
@@ -71,9 +71,3 @@ def _class_table(relation: str, partition: Partition, values: TokenValues | None
             "logit": pa.array(logits, pa.float64(), mask=np.full(len(groups), values is None)),
         }
     )
-
-
-def _mask(ids: npt.NDArray[np.int32], n_tokens: int) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(n_tokens, dtype=np.bool_)
-    mask[ids] = True
-    return mask

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.safetensors import TensorInfo, read_header
 from isologit.checkpoint.wording import listed, shown
-from isologit.equivalence.partition import TokenIds
+from isologit.equivalence.partition import TokenIds, token_mask
 from isologit.errors import (
     CheckpointError,
     ClusterCountError,
@@ -53,11 +53,12 @@ def read_cluster(path: Path) -> Members:
     """
     try:
         source = MappedFile(path)
-        tensors = read_header(source).tensors
+        header = read_header(source)
     except (CheckpointError, OSError) as error:
         raise ClusterFileError(
             f"{path} is not a cluster file: {error}; expected safetensors with cluster_token_ids"
         ) from error
+    tensors = header.tensors
     if "cluster_token_ids" not in tensors:
         held = listed(map(shown, sorted(tensors)), at_most=8) or "nothing"
         raise ClusterFileError(
@@ -71,7 +72,7 @@ def read_cluster(path: Path) -> Members:
     if "cluster_cosine" in tensors and tensors["cluster_cosine"].dtype == "F32":
         values = _data(source, tensors["cluster_cosine"]).view(np.float32)
         cosine = float(values[0]) if len(values) else None
-    return Members(ids, str(path), cosine, vocabulary)
+    return Members(ids, str(path), cosine, vocabulary, header.metadata.get("matrix_sha256"))
 
 
 def write_cluster_members(path: Path, arrays: Arrays, metadata: dict[str, str]) -> None:
@@ -80,7 +81,7 @@ def write_cluster_members(path: Path, arrays: Arrays, metadata: dict[str, str]) 
     n_tokens = arrays.subject.head.matrix.n_tokens
     cosine = np.nan if arrays.cluster_cosine is None else arrays.cluster_cosine
     tensors: dict[str, Array] = {
-        "cluster_mask": _mask(ids, n_tokens),
+        "cluster_mask": token_mask(ids, n_tokens).astype(np.uint8),
         "cluster_token_ids": ids.astype(np.int32),
         "cluster_cosine": np.array([cosine], dtype=np.float32),
         "n_cluster_members": np.array([len(ids)], dtype=np.int32),
@@ -97,7 +98,7 @@ def write_cluster_logits(path: Path, arrays: Arrays, metadata: dict[str, str]) -
     if arrays.logits is None or arrays.state is None:
         raise ValueError("there is no state to write")
     tensors: dict[str, Array] = {
-        "logit_equiv_mask": _mask(ids, arrays.subject.head.matrix.n_tokens),
+        "logit_equiv_mask": token_mask(ids, arrays.subject.head.matrix.n_tokens).astype(np.uint8),
         "logit_equiv_token_ids": ids.astype(np.int32),
         "logit_equiv_dot_product": np.array([arrays.logits.mode.value], dtype=np.float32),
         "n_logit_equiv_members": np.array([len(ids)], dtype=np.int32),
@@ -124,12 +125,6 @@ def _required(ids: TokenIds | None) -> TokenIds:
     if ids is None:
         raise ValueError("there is no cluster or class to write")
     return ids
-
-
-def _mask(ids: TokenIds, n_tokens: int) -> npt.NDArray[np.uint8]:
-    mask = np.zeros(n_tokens, dtype=np.uint8)
-    mask[ids] = 1
-    return mask
 
 
 def _save(path: Path, tensors: dict[str, Array], metadata: dict[str, str]) -> None:

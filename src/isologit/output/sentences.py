@@ -4,37 +4,46 @@ The seed's own sentences are kept in its order and meaning: share of the vocabul
 larger, partial overlap, duplicates or pure rounding, the device.
 """
 
+import numpy as np
+
+from isologit.checkpoint.wording import counted as plural
 from isologit.findings import (
     ArithmeticFacts,
     Audit,
+    AxesFacts,
     Classes,
     ClassRows,
+    ClusterFacts,
     Comparison,
     HeadFacts,
     MatrixFacts,
     MatrixShape,
+    PairwiseFacts,
     RefinementFacts,
     RowFacts,
     StateFacts,
     ValueClass,
     ValueFacts,
 )
+from isologit.numerics.formats import parse_format, round_to
 
 FORMAT_NAMES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 
 
-def plural(n: int, singular: str, many: str | None = None) -> str:
-    """Return a count with its noun, thousands separated."""
-    return f"{n:,} {singular if n == 1 else many or singular + 's'}"
+def number(value: float, dtype: str, decimals: int = 8) -> str:
+    """Return a figure with the seed's decimals, or as many digits as tell it from its neighbours.
 
-
-def number(value: float) -> str:
-    """Return a figure with eight decimals, as the seed prints it, or more where it is small."""
+    Two different values of a format never print alike.
+    """
     if value != value or value in (float("inf"), float("-inf")):
         return str(value)
     if value and abs(value) < 1e-4:
         return f"{value:.8e}"
-    return f"{value:.8f}"
+    text = f"{value:.{decimals}f}"
+    if float(round_to(float(text), parse_format(dtype))) == value:
+        return text
+    # The shortest decimals that tell a binary32 number, the finest format here, from every other.
+    return np.format_float_positional(np.float32(value), unique=True, min_digits=decimals)
 
 
 def ids(token_ids: list[int], shown: int) -> str:
@@ -47,11 +56,18 @@ def verdict(findings: Audit | Classes) -> str:
     """Return the first line: what was found, in one sentence."""
     rows = findings.rows
     tokens = findings.matrix.shape[0]
+    biased = rows.distinct_without_bias is not None
     if rows.classes:
         text = (
-            f"{plural(rows.tokens_in_classes, 'token')} of {tokens:,} share their row with another "
-            f"token, bit for bit: {plural(rows.classes, 'row class', 'row classes')}, the largest "
+            f"{plural(rows.tokens_in_classes, 'token')} of {tokens:,} share their row"
+            f"{' and bias' if biased else ''} with another token, bit for bit: "
+            f"{plural(rows.classes, 'row class', 'row classes')}, the largest "
             f"of {plural(rows.sizes[0], 'token')}"
+        )
+    elif rows.distinct_without_bias is not None and rows.distinct_without_bias < tokens:
+        text = (
+            f"No two of {plural(tokens, 'token')} share both row and bias, though only "
+            f"{plural(rows.distinct_without_bias, 'row')} are distinct"
         )
     else:
         text = f"No two of {plural(tokens, 'token')} share a row: every row is distinct"
@@ -74,9 +90,11 @@ def matrix(facts: MatrixFacts | MatrixShape, model_name: str) -> list[str]:
     ]
 
 
-def device(facts: ArithmeticFacts) -> str:
+def device(facts: ArithmeticFacts, *, any_logits: bool) -> str:
     """Return which arithmetic and device computed the figures."""
     logit = FORMAT_NAMES[facts.logit_dtype]
+    if facts.name == "exact" and not any_logits:
+        return f"Using device: {facts.device} (exact arithmetic)"
     if facts.name == "exact":
         refined = (
             "the bound certified every logit"
@@ -92,10 +110,14 @@ def device(facts: ArithmeticFacts) -> str:
 
 def rows(facts: RowFacts, n_tokens: int) -> list[str]:
     """Return the row census."""
+    verb = "repeats" if facts.redundant == 1 else "repeat"
+    with_bias = ", each with its bias" if facts.distinct_without_bias is not None else ""
     lines = [
-        f"{plural(facts.distinct, 'distinct row')} of {n_tokens:,}; "
-        f"{plural(facts.redundant, 'row')} repeat another"
+        f"{plural(facts.distinct, 'distinct row')} of {n_tokens:,}{with_bias}; "
+        f"{plural(facts.redundant, 'row')} {verb} another"
     ]
+    if facts.distinct_without_bias is not None:
+        lines.append(f"{plural(facts.distinct_without_bias, 'distinct row')} without the biases")
     if facts.distinct_values != facts.distinct:
         lines.append(
             f"{plural(facts.distinct_values, 'distinct row')} by value, where −0 equals +0"
@@ -147,7 +169,7 @@ def comparison(facts: Comparison) -> list[str]:
     ]
 
 
-def duplicates(facts: ClassRows, logit_dtype: str) -> list[str]:
+def duplicates(facts: ClassRows, logits: ValueFacts) -> list[str]:
     """Return whether the class is made of duplicate rows or of rounding."""
     lines = [
         f"Tokens in logit equivalence class: {facts.n_tokens:,}",
@@ -162,7 +184,10 @@ def duplicates(facts: ClassRows, logit_dtype: str) -> list[str]:
             f"✓ Found duplicates: {plural(facts.redundant, 'token')} {verb} with others",
             f"  Average degeneracy: {facts.mean_multiplicity:.1f} tokens per unique embedding",
         ]
-    why = f"  This is pure {FORMAT_NAMES[logit_dtype]} quantization!"
+    format_name = FORMAT_NAMES[logits.dtype]
+    why = f"  This is pure {format_name} quantization!"
+    if facts.equal_reals is False and logits.mode.value in (float("inf"), float("-inf")):
+        why = f"  Their dot products are beyond the largest {format_name} number"
     if facts.equal_reals:
         why = "  Their dot products are equal as real numbers: no rounding made them so"
     elif facts.equal_reals is None:
@@ -183,7 +208,7 @@ def state(facts: StateFacts) -> list[str]:
         "token": f"row of token {facts.token_ids[0]}" if facts.token_ids else "a token's row",
         "spherical": "a point on the sphere of principal axes",
         "file": "read from a file",
-        "mean": "mean of all rows (no cluster stands out)",
+        "mean": "mean of all finite rows (no cluster stands out)",
     }
     reach = {
         True: f"reachable: {facts.why}",
@@ -193,7 +218,7 @@ def state(facts: StateFacts) -> list[str]:
     kind = kinds[facts.kind]
     return [
         f"{kind[0].upper()}{kind[1:]}",
-        f"  Norm: {facts.norm:.6f}   Dtype: {FORMAT_NAMES[facts.dtype]}",
+        f"  Norm: {number(facts.norm, facts.dtype, 6)}   Dtype: {FORMAT_NAMES[facts.dtype]}",
         f"  {reach[0].upper()}{reach[1:]}",
     ]
 
@@ -204,9 +229,9 @@ def distribution(facts: ValueFacts, what: str) -> list[str]:
         return [f"None: no {what.lower()} is a number ({plural(facts.nan, 'token')} with NaN)"]
     lines = [
         f"{what} distribution ({FORMAT_NAMES[facts.dtype]}):",
-        f"  Range: [{number(facts.min)}, {number(facts.max)}]",
-        f"  Mean: {number(facts.mean)}",
-        f"  Median: {number(facts.median)}",
+        f"  Range: [{number(facts.min, facts.dtype)}, {number(facts.max, facts.dtype)}]",
+        f"  Mean: {number(facts.mean, facts.dtype)}",
+        f"  Median: {number(facts.median, facts.dtype)}",
     ]
     if facts.nan:
         lines.append(f"  {plural(facts.nan, 'token')} without a number (NaN), not counted here")
@@ -217,22 +242,65 @@ def mode(facts: ValueFacts, what: str, vocabulary: int) -> list[str]:
     """Return the fullest class of equal values, and the maximum's for comparison."""
     if not facts.distinct:
         return [f"✓ {plural(facts.nan, 'token')} without a {what} are taken as one class"]
+    common, largest = (number(value, facts.dtype) for value in (facts.mode.value, facts.max))
     return [
-        f"✓ Found {plural(facts.mode.n_tokens, 'token')} with {what} = {number(facts.mode.value)}",
+        f"✓ Found {plural(facts.mode.n_tokens, 'token')} with {what} = {common}",
         f"  ({share(facts.mode.n_tokens, vocabulary)})",
         f"  Token IDs (first 20): {ids(facts.mode.token_ids, 20)}",
         "For comparison:",
-        f"  Maximum {what}: {number(facts.max)} ({plural(facts.max_class.n_tokens, 'token')})",
+        f"  Maximum {what}: {largest} ({plural(facts.max_class.n_tokens, 'token')})",
     ]
 
 
-def own_class(facts: ValueClass, state: StateFacts, vocabulary: int) -> list[str]:
+def cluster(facts: ClusterFacts | None, dtype: str) -> list[str]:
+    """Return what the cluster is and why, or that there is none."""
+    if facts is None:
+        return ["None: no group of distinct rows stands out from the rest of the vocabulary"]
+    lines = [f"Cluster size: {plural(facts.size, 'token')}", f"  why: {facts.why}"]
+    if facts.cosine is not None:
+        shown = number(facts.cosine, dtype)
+        if facts.cosine_tokens is None:
+            lines.append(f"Shared cosine: {shown} (by that file, not computed here)")
+        elif facts.cosine_tokens == facts.size:
+            lines.append(f"Shared cosine: {shown}")
+        else:
+            lines.append(
+                f"Most common cosine among them: {shown} ({plural(facts.cosine_tokens, 'token')})"
+            )
+    lines.append(f"Token IDs (first 10): {ids(facts.token_ids, 10)}")
+    if facts.others:
+        others = ", ".join(f"{size:,}" for size in facts.others)
+        lines.append(f"Further clusters, less prominent, of {others} tokens")
+    return lines
+
+
+def axes(facts: AxesFacts) -> list[str]:
+    """Return the principal axes' share of the variance, and how well they are determined."""
+    left_out = f"; {plural(facts.rows_left_out, 'row')} left out" if facts.rows_left_out else ""
+    return [
+        "Eigenvalues: " + ", ".join(f"{value:.6g}" for value in facts.eigenvalues),
+        "Variance: " + ", ".join(f"{100 * share:.2f}%" for share in facts.variance_share),
+        f"Each within {max(facts.sine_bounds):.1g} of the true axis (sine of the angle){left_out}",
+    ]
+
+
+def pairwise(facts: PairwiseFacts, dtype: str) -> list[str]:
+    """Return the cosines of all pairs of the cluster (the seed line's 1.4d)."""
+    without = f"; {facts.without:,} without a cosine" if facts.without else ""
+    return [
+        f"{plural(facts.pairs, 'pair')}: {facts.exactly_one:,} with a cosine of exactly 1, "
+        f"{plural(facts.distinct, 'distinct cosine')}, the smallest "
+        f"{number(facts.min, dtype)}{without}"
+    ]
+
+
+def own_class(facts: ValueClass, state: StateFacts, dtype: str, vocabulary: int) -> list[str]:
     """Return which tokens cannot be told from the state's own (the seed line's 1.5d, 1.6a)."""
     whose = f"token {state.token_ids[0]}" if state.kind == "token" else "the centroid"
     own = len(set(facts.token_ids) & set(state.token_ids))
     lines = [
         f"{plural(facts.n_tokens, 'token')} with the dot product of {whose} with itself, "
-        f"{number(facts.value)}",
+        f"{number(facts.value, dtype)}",
         f"  ({share(facts.n_tokens, vocabulary)})",
     ]
     if state.kind == "centroid":

@@ -7,11 +7,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from isologit.checkpoint.wording import counted
 from isologit.findings import (
     Audit,
     CentroidFacts,
     Classes,
-    ClusterFacts,
     Inspection,
     Reproduction,
     RowFacts,
@@ -28,7 +28,7 @@ def audit_page(findings: Audit) -> RenderableType:
     parts: list[RenderableType] = [
         *_opening(findings),
         *_rows(findings.rows, vocabulary),
-        *_cluster(findings.cluster),
+        *_cluster(findings),
         *_cosines(findings, vocabulary),
         *_state(findings),
         *_logits(findings, findings.logits, vocabulary),
@@ -37,7 +37,7 @@ def audit_page(findings: Audit) -> RenderableType:
         parts += _section("Comparison with the cluster", sentences.comparison(findings.comparison))
     parts += _section(
         "Embedding-level duplicates",
-        sentences.duplicates(findings.class_rows, findings.logits.dtype),
+        sentences.duplicates(findings.class_rows, findings.logits),
     )
     parts += _distinct(findings.logits, vocabulary, "dot product")
     if findings.refinement is not None:
@@ -51,7 +51,7 @@ def classes_page(findings: Classes) -> RenderableType:
     parts: list[RenderableType] = [*_opening(findings), *_rows(findings.rows, vocabulary)]
     if findings.logits is not None and findings.class_rows is not None:
         if findings.cluster is not None:
-            parts += _cluster(findings.cluster)
+            parts += _cluster(findings)
         parts += [*_state(findings), *_logits(findings, findings.logits, vocabulary)]
         if findings.comparison is not None:
             parts += _section(
@@ -59,7 +59,7 @@ def classes_page(findings: Classes) -> RenderableType:
             )
         parts += _section(
             "Embedding-level duplicates",
-            sentences.duplicates(findings.class_rows, findings.logits.dtype),
+            sentences.duplicates(findings.class_rows, findings.logits),
         )
         parts += _distinct(findings.logits, vocabulary, "dot product")
     return Group(*parts, *_notes(findings.notes))
@@ -84,7 +84,7 @@ def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableTy
             _text(info.name + mark), _text(info.dtype), str(info.shape), f"{info.bytes:,}"
         )
     hidden = len(findings.tensors) - len(shown)
-    more = [f"… and {sentences.plural(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
+    more = [f"… and {counted(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
     return Group(
         *_lines(sentences.matrix(findings.matrix, findings.model.name)),
         *_lines(sentences.head(findings.head)),
@@ -124,7 +124,12 @@ def reproduction_page(findings: Reproduction) -> RenderableType:
     )
     return Group(
         *_lines(sentences.matrix(findings.matrix, findings.model.name)),
-        *_lines([sentences.device(findings.arithmetic), f"Beside: {findings.published}"]),
+        *_lines(
+            [
+                sentences.device(findings.arithmetic, any_logits=True),
+                f"Beside: {findings.published}",
+            ]
+        ),
         "",
         table,
         "",
@@ -144,9 +149,9 @@ def _opening(findings: Audit | Classes) -> list[RenderableType]:
     return [
         Text(sentences.verdict(findings), style="bold"),
         "",
+        Text(sentences.device(findings.arithmetic, any_logits=findings.logits is not None)),
         *_lines(sentences.matrix(findings.matrix, findings.model.name)),
         *_lines(sentences.head(findings.head)),
-        Text(sentences.device(findings.arithmetic)),
     ]
 
 
@@ -162,34 +167,26 @@ def _rows(rows: RowFacts, vocabulary: int) -> list[RenderableType]:
         parts.append(table)
         hidden = rows.classes - min(len(rows.largest), _CLASSES_SHOWN)
         if hidden > 0:
-            more = sentences.plural(hidden, "more class", "more classes")
+            more = counted(hidden, "more class", "more classes")
             parts.append(Text(f"… and {more}, the smallest of {rows.sizes[-1]}"))
     return parts
 
 
-def _cluster(cluster: ClusterFacts | None) -> list[RenderableType]:
-    if cluster is None:
-        return _section(
-            "Cluster", ["None: no group of rows stands out from the rest of the vocabulary"]
-        )
-    lines = [
-        f"Cluster size: {sentences.plural(cluster.size, 'token')}",
-        f"  why: {cluster.why}",
-    ]
-    if cluster.cosine is not None:
-        lines.append(f"Shared cosine: {sentences.number(cluster.cosine)}")
-    lines.append(f"Token IDs (first 10): {sentences.ids(cluster.token_ids, 10)}")
-    if cluster.others:
-        others = ", ".join(f"{size:,}" for size in cluster.others)
-        lines.append(f"Further clusters, less prominent, of {others} tokens")
-    return _section("Cluster", lines)
+def _cluster(findings: Audit | Classes) -> list[RenderableType]:
+    dtype = findings.arithmetic.logit_dtype
+    parts = _section("Cluster", sentences.cluster(findings.cluster, dtype))
+    if isinstance(findings, Audit) and findings.pairwise is not None:
+        parts += _lines(sentences.pairwise(findings.pairwise, dtype))
+    if findings.axes is not None:
+        parts += _section("Principal axes", sentences.axes(findings.axes))
+    return parts
 
 
 def _cosines(findings: Audit, vocabulary: int) -> list[RenderableType]:
     kind = findings.reference
     against = {
         "centroid": "the cluster's centroid",
-        "mean": "the mean of all rows",
+        "mean": "the mean of all finite rows",
         "pole": f"{kind.lat_deg}°, {kind.lon_deg}° (axes {kind.axes})",
     }[kind.kind]
     return [
@@ -206,15 +203,16 @@ def _state(findings: Audit | Classes) -> list[RenderableType]:
     parts = _section("Hidden state", lines)
     if findings.centroid is not None:
         whose = "Row" if findings.state.kind == "mean" else "Member"
-        parts += _lines(_centroid(findings.centroid, whose))
+        parts += _lines(_centroid(findings.centroid, whose, findings.matrix.dtype))
     return parts
 
 
-def _centroid(centroid: CentroidFacts, whose: str) -> Sequence[str]:
+def _centroid(centroid: CentroidFacts, whose: str, dtype: str) -> Sequence[str]:
     own = centroid.member_norm
+    low, high, mean = (sentences.number(n, dtype, 6) for n in (own.min, own.max, own.mean))
     return [
         f"{whose} norms:",
-        f"  Min: {own.min:.6f}   Max: {own.max:.6f}   Mean: {own.mean:.6f}",
+        f"  Min: {low}   Max: {high}   Mean: {mean}",
     ]
 
 
@@ -226,7 +224,7 @@ def _logits(findings: Audit | Classes, logits: ValueFacts, vocabulary: int) -> l
     if findings.own_class is not None and findings.state is not None:
         parts += _section(
             "The state's own class",
-            sentences.own_class(findings.own_class, findings.state, vocabulary),
+            sentences.own_class(findings.own_class, findings.state, logits.dtype, vocabulary),
         )
     return parts
 
@@ -253,7 +251,9 @@ def _top(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]
     table.add_column("")
     for n, count in enumerate(values.top, start=1):
         mode = "← MODE" if n == 1 else ""
-        table.add_row(f"{n}.", sentences.number(count.value), f"{count.n_tokens:,}", mode)
+        table.add_row(
+            f"{n}.", sentences.number(count.value, values.dtype), f"{count.n_tokens:,}", mode
+        )
     return [
         Text(
             f"Total unique {what} values: {values.distinct:,} "
