@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 import isologit
+from isologit.audit import audit
 from isologit.equivalence.cluster import Cluster
 from isologit.equivalence.rows import row_classes
 from isologit.numerics.kernels import sum_columns
@@ -107,9 +108,30 @@ def _check(path: Path, truth: Truth) -> list[str]:
     if len(clusters) != 1:
         wrong.append(f"there should be one cluster, not {len(clusters)}")
 
+    wrong += _audited(path, truth)
     print(f"on {get_threads()} threads, the best of {_REPEATS}; the floor {min(floor):.3f} s")
     for name, times in (("row classes", rows_seconds), ("clusters", cluster_seconds)):
         print(f"  {name}: {min(times):.3f} s, {min(times) / min(floor):.1f} times the floor")
+    return wrong
+
+
+def _audited(path: Path, truth: Truth) -> list[str]:
+    """Hold the audit, unaided, against what was planted."""
+    findings, arrays = audit(str(path))
+    found = [ids.tolist() for ids in arrays.rows.bits.groups()]
+    cluster = findings.cluster
+    planted = set(truth.cluster.tolist())
+    members = set() if cluster is None else set(cluster.token_ids)
+    mode = findings.logits.mode
+    print(
+        f"audit: {findings.rows.classes} row classes, a cluster of {len(members)}, and at its "
+        f"centroid {mode.n_tokens} tokens with the logit {mode.value}"
+    )
+    wrong = []
+    if sorted(found) != sorted(truth.populations):
+        wrong.append("the audit's row classes should be the planted populations")
+    if not members or min(len(members & planted) / len(s) for s in (members, planted)) < 0.99:
+        wrong.append("the audit should find the planted cluster")
     return wrong
 
 

@@ -88,7 +88,7 @@ def audit(
         model=subject.model,
         matrix=subject.matrix_facts(sha256),
         head=head_facts(subject.head),
-        arithmetic=steps.arithmetic_facts(subject, here.logits),
+        arithmetic=steps.arithmetic_facts(subject, here.logits.refined),
         rows=RowFacts.of(rows, biased=subject.head.bias is not None),
         cluster=None if cluster is None else cluster.facts,
         reference=steps.reference(cluster, pole),

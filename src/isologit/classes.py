@@ -85,7 +85,7 @@ def classes(
         model=subject.model,
         matrix=subject.matrix_facts(sha256),
         head=head_facts(subject.head),
-        arithmetic=steps.arithmetic_facts(subject, here.logits if here else None),
+        arithmetic=steps.arithmetic_facts(subject, here.logits.refined if here else 0),
         rows=RowFacts.of(rows, biased=subject.head.bias is not None),
         cluster=cluster.facts if cluster else None,
         reference=steps.reference(cluster, pole) if here else None,

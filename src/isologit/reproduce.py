@@ -83,7 +83,7 @@ def reproduce(
         isologit=subject.version,
         model=subject.model,
         matrix=subject.matrix_facts(digest.result()),
-        arithmetic=steps.arithmetic_facts(subject, run.last_logits),
+        arithmetic=steps.arithmetic_facts(subject, run.refined),
         published=f"{name}, {source}",
         axes=None if run.pole is None else list(run.pole.axes),
         equal=verdicts.count("equal"),
@@ -106,7 +106,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.notes: list[str] = []
         self.pole: Pole | None = None
-        self.last_logits: TokenValues | None = None
+        self.refined = 0
         self._matrix = self.subject.head.matrix
         self._arithmetic = self.subject.settings.arithmetic
         self.progress("row classes")
@@ -302,8 +302,9 @@ class _Run:
         return self._logits(Vector.of_values(unit * self._distance, self._matrix.format))
 
     def _logits(self, hidden_state: Vector) -> TokenValues:
-        self.last_logits = steps.logits_at(self.subject, hidden_state)
-        return self.last_logits
+        logits = steps.logits_at(self.subject, hidden_state)
+        self.refined += logits.refined
+        return logits
 
     def _member_norms(self) -> Any:
         return self._arithmetic.norms(self._matrix, self._matrix.format).values[self._cluster]

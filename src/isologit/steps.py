@@ -337,14 +337,14 @@ def pairwise_facts(
     return PairwiseFacts(**asdict(found))
 
 
-def arithmetic_facts(subject: Subject, logits: TokenValues | None) -> ArithmeticFacts:
-    """Return how the figures were computed, and how many logits took the exact step."""
+def arithmetic_facts(subject: Subject, refined: int) -> ArithmeticFacts:
+    """Return how the figures were computed; `refined` logits took the exact step."""
     arithmetic = subject.settings.arithmetic
     return ArithmeticFacts(
         name=arithmetic.name,
         logit_dtype=subject.logit_format.name,
         device=arithmetic.device,
-        refined=0 if logits is None else logits.refined,
+        refined=refined,
         environment=arithmetic.environment,
     )
 
