@@ -17,8 +17,9 @@ from checkpoints import (
 )
 from isologit.audit import audit
 from isologit.errors import DuplicateTokenError
-from isologit.findings import Audit, to_json
+from isologit.findings import Audit
 from isologit.numerics.formats import BF16, F16, F32
+from isologit.output.json_text import to_json
 from isologit.output.members import read_members
 from isologit.output.results import write_results
 from isologit.request import Members, Pole

@@ -35,7 +35,7 @@ LAYERS = {
 # Modules of the package itself that belong to the job.
 OF_THE_JOB = (
     *("audit", "classes", "inspection", "reproduce", "figures"),
-    *("findings", "subject", "request", "steps"),
+    *("findings", "subject", "request", "clusters", "steps"),
 )
 TORCH_MODULES = {"numerics/observed.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from isologit import steps
+from isologit import clusters, steps
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import centroid_state, mean_state
@@ -41,7 +41,7 @@ def audit(
     subject = open_subject(spec, settings)
     matrix, arithmetic = subject.head.matrix, settings.arithmetic
     # Checked before the passes over W, so that a wrong list costs nothing.
-    given = None if members is None else steps.checked_members(members, matrix.n_tokens)
+    given = None if members is None else clusters.checked_members(members, matrix.n_tokens)
 
     digest = digest_beside(subject)
     progress("row classes")
@@ -56,12 +56,12 @@ def audit(
 
     cluster = None
     if members is not None and given is not None:
-        cluster = steps.given_cluster(given, members)
+        cluster = clusters.given_cluster(given, members)
     elif pole is not None and at_pole is not None:
-        cluster = steps.pole_cluster(at_pole, pole)
+        cluster = clusters.pole_cluster(at_pole, pole)
     else:
         progress("cluster")
-        cluster = steps.found_cluster(matrix, rows)
+        cluster = clusters.found_cluster(matrix, rows)
 
     progress("logits")
     state = (
@@ -71,7 +71,7 @@ def audit(
     )
     cosines = at_pole if at_pole is not None else steps.cosines_at(subject, state.vector)
     # A cluster file's own cosine is not this run's: it is computed again.
-    cluster = None if cluster is None else steps.with_cosine(cluster, cosines)
+    cluster = None if cluster is None else clusters.with_cosine(cluster, cosines)
     here = steps.at_state(subject, rows, state, cluster)
 
     refinement = None
@@ -82,7 +82,7 @@ def audit(
     finite = np.flatnonzero(rows.finite_rows).astype(np.int32)
     member_ids = finite if cluster is None else cluster.token_ids
     sha256 = digest.result()
-    elsewhere = [] if members is None else steps.other_matrix(members, sha256)
+    elsewhere = [] if members is None else clusters.other_matrix(members, sha256)
     findings = Audit(
         isologit=subject.version,
         model=subject.model,
@@ -100,7 +100,7 @@ def audit(
         own_class=here.own_class,
         comparison=here.comparison,
         class_rows=here.class_rows,
-        pairwise=steps.pairwise_facts(subject, rows, cluster),
+        pairwise=clusters.pairwise_facts(subject, rows, cluster),
         refinement=refinement,
         notes=steps.notes(subject, rows, here.logits, elsewhere),
     )

@@ -1,6 +1,6 @@
 """The smaller job: row classes, and logit classes at one state, without printing."""
 
-from isologit import steps
+from isologit import clusters, steps
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import (
@@ -49,8 +49,8 @@ def classes(
     matrix, arithmetic = subject.head.matrix, settings.arithmetic
     state = cluster = axes = None
     if isinstance(at, Members):
-        given = steps.checked_members(at, matrix.n_tokens)
-        cluster = steps.given_cluster(given, at)
+        given = clusters.checked_members(at, matrix.n_tokens)
+        cluster = clusters.given_cluster(given, at)
         state = centroid_state(matrix, given, arithmetic)
     elif isinstance(at, FileState):
         state = file_state(at.values, matrix.width, matrix.format, at.where)
@@ -64,7 +64,7 @@ def classes(
         progress("principal axes")
         axes = principal_axes(matrix, max(abs(n) for n in at.axes))
         unit = steps.pole_direction(axes, at)
-        cluster = steps.pole_cluster(
+        cluster = clusters.pole_cluster(
             steps.cosines_at(subject, Vector.of_values(unit, matrix.format)), at
         )
         distance = at.distance
@@ -76,7 +76,7 @@ def classes(
         progress("logits")
         here = steps.at_state(subject, rows, state, cluster)
     sha256 = digest.result()
-    notes = steps.other_matrix(at, sha256) if isinstance(at, Members) else []
+    notes = clusters.other_matrix(at, sha256) if isinstance(at, Members) else []
     if isinstance(at, FileState) and state is not None:
         notes = steps.rounded_state(at, state)
     pole = at if isinstance(at, Pole) else None

@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from isologit.errors import PublishedFiguresError
-from isologit.findings import PublishedFigure
+from isologit.findings import ArithmeticFacts, MatrixFacts, Model, Record
 
 # What a section says of how it was computed: put in, not compared.
 FIELDS_OF_INPUT = frozenset(
     {"arithmetic", "north_pc", "meridian_pc", "equinox_pc", "lat_deg", "lon_deg"}
     | {"centre_lat_deg", "centre_lon_deg", "field_deg"}
 )
+REPRODUCE_SCHEMA = "isologit.reproduce/1"
 # Digits after the point that the seed line printed, where not eight.
 _DECIMALS = {
     **dict.fromkeys(("eigenvalues", "centroid_norm", "distance"), 6),
@@ -30,6 +31,36 @@ _DECIMALS = {
 # Sections whose figures are of stored bits alone.
 _OF_BITS = frozenset({"matrix", "rows", "tokenizer"})
 _SECTION = re.compile(r"(?P<kind>[^(]*?)(?: (?P<token>[0-9]+))?(?: \((?P<notebook>.*)\))?")
+
+
+class PublishedFigure(Record, frozen=True, kw_only=True):
+    """One published figure beside this run's."""
+
+    section: str
+    figure: str
+    published: Any
+    this_run: Any
+    verdict: Literal["equal", "differs", "not compared"]
+    difference: float | None
+    depends_on_arithmetic: bool
+    note: str
+
+
+class Reproduction(Record, frozen=True, kw_only=True):
+    """Every published figure beside this run's."""
+
+    schema: str = REPRODUCE_SCHEMA
+    isologit: str
+    model: Model
+    matrix: MatrixFacts
+    arithmetic: ArithmeticFacts
+    published: str
+    axes: list[int] | None
+    equal: int
+    differs: int
+    not_compared: int
+    figures: list[PublishedFigure]
+    notes: list[str]
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ Field names are the keys of ``summary.json``; other programs rely on them. JSON 
 infinities: where a figure is one, the text ``"nan"``, ``"inf"`` or ``"-inf"`` stands in its place.
 """
 
-import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 AUDIT_SCHEMA = "isologit.audit/1"
 CLASSES_SCHEMA = "isologit.classes/1"
-INSPECT_SCHEMA = "isologit.inspect/1"
-REPRODUCE_SCHEMA = "isologit.reproduce/1"
 
 # Enough to see which classes there are; the whole list is in classes.parquet.
 _LARGEST_CLASSES = 20
@@ -385,88 +382,3 @@ class Classes(Record, frozen=True, kw_only=True):
     class_rows: ClassRows | None
     comparison: Comparison | None
     notes: list[str]
-
-
-class MatrixShape(Record, frozen=True, kw_only=True):
-    """Which tensor the unembedding matrix is, and why, before any of it is read."""
-
-    tensor: str
-    role: str
-    tied: bool | None
-    shape: list[int]
-    dtype: str
-    bytes: int
-    why: str
-
-
-class TensorFacts(Record, frozen=True, kw_only=True):
-    """One tensor of a checkpoint."""
-
-    name: str
-    dtype: str
-    shape: list[int]
-    bytes: int
-
-
-class Inspection(Record, frozen=True, kw_only=True):
-    """A checkpoint's tensors, and its head."""
-
-    schema: str = INSPECT_SCHEMA
-    isologit: str
-    model: Model
-    matrix: MatrixShape
-    head: HeadFacts
-    bytes: int
-    tensors: list[TensorFacts]
-    notes: list[str]
-
-
-class PublishedFigure(Record, frozen=True, kw_only=True):
-    """One published figure beside this run's."""
-
-    section: str
-    figure: str
-    published: Any
-    this_run: Any
-    verdict: Literal["equal", "differs", "not compared"]
-    difference: float | None
-    depends_on_arithmetic: bool
-    note: str
-
-
-class Reproduction(Record, frozen=True, kw_only=True):
-    """Every published figure beside this run's."""
-
-    schema: str = REPRODUCE_SCHEMA
-    isologit: str
-    model: Model
-    matrix: MatrixFacts
-    arithmetic: ArithmeticFacts
-    published: str
-    axes: list[int] | None
-    equal: int
-    differs: int
-    not_compared: int
-    figures: list[PublishedFigure]
-    notes: list[str]
-
-
-def to_json(record: Record) -> str:
-    """Return a record as indented JSON; non-finite figures become words."""
-    plain = _representable(msgspec.to_builtins(record))
-    return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
-
-
-def utf8(text: str) -> str:
-    """Return text with what UTF-8 cannot hold, as in a path of other bytes, as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _representable(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if isinstance(value, dict):
-        return {utf8(key): _representable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_representable(item) for item in value]
-    return utf8(value) if isinstance(value, str) else value

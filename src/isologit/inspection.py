@@ -3,8 +3,44 @@
 from isologit import __version__
 from isologit.checkpoint.head import Role, find_head
 from isologit.checkpoint.open import open_checkpoint
-from isologit.findings import Inspection, MatrixShape, TensorFacts
+from isologit.findings import HeadFacts, Model, Record
 from isologit.subject import head_facts, model_facts
+
+INSPECT_SCHEMA = "isologit.inspect/1"
+
+
+class MatrixShape(Record, frozen=True, kw_only=True):
+    """Which tensor the unembedding matrix is, and why, before any of it is read."""
+
+    tensor: str
+    role: str
+    tied: bool | None
+    shape: list[int]
+    dtype: str
+    bytes: int
+    why: str
+
+
+class TensorFacts(Record, frozen=True, kw_only=True):
+    """One tensor of a checkpoint."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    bytes: int
+
+
+class Inspection(Record, frozen=True, kw_only=True):
+    """A checkpoint's tensors, and its head."""
+
+    schema: str = INSPECT_SCHEMA
+    isologit: str
+    model: Model
+    matrix: MatrixShape
+    head: HeadFacts
+    bytes: int
+    tensors: list[TensorFacts]
+    notes: list[str]
 
 
 def inspect(spec: str, *, tensor: str | None = None, role: Role = "output") -> Inspection:

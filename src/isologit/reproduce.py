@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
-from isologit import steps
+from isologit import clusters, steps
 from isologit.equivalence.axes import PrincipalAxes, principal_axes
 from isologit.equivalence.cosines import pairwise_cosines
 from isologit.equivalence.partition import Overlap, TokenIds
 from isologit.equivalence.refinement import refine
 from isologit.equivalence.rows import RowClasses, row_classes
 from isologit.equivalence.values import TokenValues
-from isologit.figures import Figures, Section, compared
-from isologit.findings import PublishedFigure, Reproduction
+from isologit.figures import Figures, PublishedFigure, Reproduction, Section, compared
 from isologit.numerics.stored import Vector
 from isologit.request import Members, Pole
 from isologit.subject import (
@@ -71,7 +70,7 @@ def reproduce(
     settings = settings or Settings()
     subject = open_subject(spec, settings)
     matrix = subject.head.matrix
-    given = None if members is None else steps.checked_members(members, matrix.n_tokens)
+    given = None if members is None else clusters.checked_members(members, matrix.n_tokens)
     name, figures = Figures.choose(
         published, entry, subject.checkpoint.name, (matrix.n_tokens, matrix.width), source
     )

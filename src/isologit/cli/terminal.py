@@ -11,8 +11,9 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from isologit.errors import OutputWriteError
-from isologit.findings import Record, to_json
+from isologit.findings import Record
 from isologit.output import tables
+from isologit.output.json_text import to_json
 from isologit.subject import Progress
 
 

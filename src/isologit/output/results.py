@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from isologit.findings import Audit, Classes, to_json
+from isologit.findings import Audit, Classes
 from isologit.output import parquet, seed_format
 from isologit.output.directory import Writer, write_directory
+from isologit.output.json_text import to_json
 from isologit.steps import Arrays
 
 

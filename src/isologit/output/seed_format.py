@@ -22,8 +22,9 @@ from isologit.errors import (
     ClusterCountError,
     ClusterFileError,
 )
-from isologit.findings import Audit, Classes, utf8
+from isologit.findings import Audit, Classes
 from isologit.numerics.stored import Vector
+from isologit.output.json_text import utf8
 from isologit.request import Members
 from isologit.steps import Arrays
 

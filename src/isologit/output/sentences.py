@@ -17,7 +17,6 @@ from isologit.findings import (
     Comparison,
     HeadFacts,
     MatrixFacts,
-    MatrixShape,
     PairwiseFacts,
     RefinementFacts,
     RowFacts,
@@ -25,6 +24,7 @@ from isologit.findings import (
     ValueClass,
     ValueFacts,
 )
+from isologit.inspection import MatrixShape
 from isologit.numerics.formats import parse_format, round_to
 
 FORMAT_NAMES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}

@@ -8,15 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted
+from isologit.figures import Reproduction
 from isologit.findings import (
     Audit,
     CentroidFacts,
     Classes,
-    Inspection,
-    Reproduction,
     RowFacts,
     ValueFacts,
 )
+from isologit.inspection import Inspection
 from isologit.output import sentences
 
 _CLASSES_SHOWN = 20
