@@ -207,7 +207,7 @@ def own_class(subject: Subject, state: State, logits: TokenValues) -> ValueClass
     if state.kind not in ("centroid", "token"):
         return None
     square = subject.settings.arithmetic.dot(state.vector, state.vector, subject.logit_format)
-    return ValueClass.of(logits, square)
+    return None if np.isnan(square) else ValueClass.of(logits, square)
 
 
 def axes_facts(axes: PrincipalAxes | None) -> AxesFacts | None:
@@ -254,6 +254,8 @@ def notes(
     if logits is not None and logits.n_nan:
         rest = "the figures are of the others" if logits.n_distinct else "there are no others"
         notes.append(f"{counted(logits.n_nan, 'logit')} without a number (NaN); {rest}")
+    if logits is not None and logits.mode.n_tokens == 1:
+        notes.append("no two logits are equal: the most common one is merely the smallest")
     if logits is not None and (head.bias is not None or head.scale or head.softcap):
         notes.append("logits are the product's, before the head's bias, scale and softcap")
     return notes

@@ -234,6 +234,7 @@ class TestModalClass:
         assert ran.section("Notes") == [
             "• 2 rows with an infinity or a NaN",
             "• 1 logit without a number (NaN); the figures are of the others",
+            "• no two logits are equal: the most common one is merely the smallest",
         ]
 
     def test_where_no_token_has_a_number_the_page_says_so(self, tmp_path: Path) -> None:
@@ -392,7 +393,7 @@ class TestCluster:
         lines = ran.section("Cluster")
         assert lines[0] == "Cluster size: 40 tokens"
         assert lines[-2] == "Further clusters, less prominent, of 30 tokens"
-        assert lines[-1].startswith("780 pairs: 0 with a cosine of exactly 1, ")
+        assert lines[-1].startswith("780 pairs: 0 with a cosine of 1 in float32, ")
         assert isologit("audit", model, "--json").json["cluster"]["others"] == [30]
 
     def test_a_given_cluster_is_named_by_its_file(self, two_axes: Path, tmp_path: Path) -> None:
@@ -400,7 +401,7 @@ class TestCluster:
         assert page("classes", two_axes, "--members", path).section("Cluster") == [
             "Cluster size: 3 tokens",
             f"  why: given by {path}",
-            "Shared cosine: 0.84375000 (by that file, not computed here)",
+            "Cosine: 0.84375000 (says that file; not computed here)",
             "Token IDs (first 10): [0, 1, 6]",
         ]
         # An audit computes them. The centroid of (1, 0), (1, 0), (1/2, 1/4) is (213/256, 171/2048)
@@ -543,7 +544,7 @@ class TestHead:
                 ),
                 [
                     "Family: phi",
-                    "Bias: lm_head.bias",
+                    "Bias: lm_head.bias (row classes count it, logits are without it)",
                     "Final norm: LayerNorm, γ = weight, with β, ε = 1e-05 "
                     "(model.final_layernorm.weight)",
                 ],

@@ -187,3 +187,21 @@ def test_the_digest_is_of_the_stored_words() -> None:
     assert of([1.0]).words.tobytes() == b"\x00\x00\x80?"
     state = file_state(np.array([1.0]), 1, F32, "a test")
     assert state.sha256 == sha256(b"\x00\x00\x80?").hexdigest()
+
+
+@pytest.mark.parametrize("stored", [BF16, F16])
+def test_a_coarse_capture_is_reachable_whatever_the_format_of_the_matrix(stored: Format) -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        x = rng.normal(0, 1, 64)
+        h = round_to(x / np.sqrt(np.mean(x * x)), stored)
+        assert reach("rms", h.tolist())[0] is True
+
+
+def test_a_mean_that_float32_could_not_take_off_is_reachable() -> None:
+    rng = np.random.default_rng(7)
+    x = rng.normal(30, 1, 768).astype(np.float32)
+    centred = x - x.mean(dtype=np.float32)
+    h = centred / np.sqrt(np.mean(centred * centred, dtype=np.float32))
+    assert reach("layer", h.tolist())[0] is True
+    assert reach("layer", (h * np.float32(0.9) + np.float32(0.1)).tolist())[0] is False

@@ -60,7 +60,7 @@ def computing_options(function: _F) -> _F:
                 "--dtype",
                 type=_DTYPES,
                 metavar="|".join(f.name for f in FORMATS),
-                help="Format of a logit.  [default: W's own]",
+                help="Format of logits and cosines.  [default: W's own]",
             ),
             click.option(
                 "--arithmetic",

@@ -11,8 +11,11 @@ from isologit.checkpoint.head import FinalNorm
 from isologit.equivalence.partition import TokenIds
 from isologit.errors import DuplicateTokenError, EmptyClusterError, StateError, TokenIdError
 from isologit.numerics.arithmetic import Arithmetic
-from isologit.numerics.formats import Float64s, Format
+from isologit.numerics.formats import FORMATS, Float64s, Format, round_to
 from isologit.numerics.stored import Matrix, Vector
+
+# See `reachability`.
+_MEAN_TOLERANCE = 1e-3
 
 StateKind = Literal["centroid", "token", "spherical", "file", "mean"]
 
@@ -159,8 +162,10 @@ def reachability(state: State, norm: FinalNorm) -> Reachability:
 
     RMSNorm outputs β + γ ⊙ u with ‖u‖ < √d (‖u‖ = √d where ε is 0), LayerNorm the same with u of
     mean zero besides. Where γ is 0 the state says nothing of u: RMSNorm may then have any value
-    there, and LayerNorm's are as small as the mean allows. A state within four roundings of its own
-    format of that set counts as reachable, as what a real norm computes may lie so far outside.
+    there, and LayerNorm's are as small as the mean allows. What a real norm computes may lie a
+    little outside of that set, and counts as reachable: within four roundings of the coarsest
+    format that holds the state, and with a mean of u below a thousandth of its length over √d,
+    which the rounding of the input's own mean can reach.
     """
     if norm.kind not in ("rms", "layer"):
         return Reachability(None, None, "the final norm is not known, so neither is its range")
@@ -178,7 +183,8 @@ def reachability(state: State, norm: FinalNorm) -> Reachability:
     # What rounding may have moved: that of u, of γ ⊙ u, of β's addition and of the stored state,
     # half an ulp each.
     moved = np.divide(np.abs(h), np.abs(gamma), out=np.zeros_like(h), where=~killed)
-    moved *= 4 * 2.0**-state.vector.format.precision
+    precision = min(f.precision for f in FORMATS if np.array_equal(round_to(h, f), h))
+    moved *= 4 * 2.0**-precision
     square, total = before @ before, before.sum()
     if norm.kind == "layer" and killed.any():
         # The dimensions that γ kills make up for the others' sum, in equal parts where shortest.
@@ -190,6 +196,9 @@ def reachability(state: State, norm: FinalNorm) -> Reachability:
         return Reachability(False, ratio, f"{measured}, and the final norm outputs at most 1")
     if norm.eps == 0 and not killed.any() and ratio < 1 - slack:
         return Reachability(False, ratio, f"{measured}, and without ε the norm outputs 1")
-    if norm.kind == "layer" and not killed.any() and abs(total) > moved.sum():
+    tolerated = max(moved.sum(), _MEAN_TOLERANCE * ratio * len(h))
+    if norm.kind == "layer" and not killed.any() and abs(total) > tolerated:
         return Reachability(False, ratio, "its mean before the norm's weight is not zero")
+    if ratio >= 1:
+        return Reachability(True, ratio, f"{measured}, within rounding of the norm's most, 1")
     return Reachability(True, ratio, f"{measured}, and the final norm outputs up to 1")

@@ -260,7 +260,7 @@ def cluster(facts: ClusterFacts | None, dtype: str) -> list[str]:
     if facts.cosine is not None:
         shown = number(facts.cosine, dtype)
         if facts.cosine_tokens is None:
-            lines.append(f"Shared cosine: {shown} (by that file, not computed here)")
+            lines.append(f"Cosine: {shown} (says that file; not computed here)")
         elif facts.cosine_tokens == facts.size:
             lines.append(f"Shared cosine: {shown}")
         else:
@@ -285,10 +285,13 @@ def axes(facts: AxesFacts) -> list[str]:
 
 
 def pairwise(facts: PairwiseFacts, dtype: str) -> list[str]:
-    """Return the cosines of all pairs of the cluster (the seed line's 1.4d)."""
+    """Return the rounded cosines of all pairs of the cluster (the seed line's 1.4d)."""
+    if not facts.pairs:
+        return []
     without = f"; {facts.without:,} without a cosine" if facts.without else ""
     return [
-        f"{plural(facts.pairs, 'pair')}: {facts.exactly_one:,} with a cosine of exactly 1, "
+        f"{plural(facts.pairs, 'pair')}: {facts.exactly_one:,} with a cosine of 1 in "
+        f"{FORMAT_NAMES[dtype]}, "
         f"{plural(facts.distinct, 'distinct cosine')}, the smallest "
         f"{number(facts.min, dtype)}{without}"
     ]
@@ -332,7 +335,7 @@ def head(facts: HeadFacts) -> list[str]:
     names = {"rms": "RMSNorm", "layer": "LayerNorm", "none": "none", "unknown": "unknown"}
     lines = [f"Family: {facts.family or 'unknown'}"]
     if facts.bias:
-        lines.append(f"Bias: {facts.bias}")
+        lines.append(f"Bias: {facts.bias} (row classes count it, logits are without it)")
     if facts.logit_scale is not None:
         lines.append(f"Logit scale: × {facts.logit_scale:g} ({facts.logit_scale_source})")
     if facts.softcap is not None:
