@@ -5,10 +5,8 @@ from pathlib import Path
 
 import click
 
-from isologit.checkpoint.head import Role
 from isologit.cli import options
 from isologit.request import Pole
-from isologit.subject import Settings
 
 
 @click.command("audit")
@@ -30,44 +28,30 @@ def command(
     members: Path | None,
     pole: str | None,
     axes: str,
-    tensor: str | None,
-    role: Role,
-    dtype: str | None,
-    arithmetic: str,
-    threads: int,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    shared: options.Shared,
 ) -> None:
     """Analyse a checkpoint: row classes, the cluster, and the logit classes at its centroid.
 
     The cluster is what stands out from a null model, unless --members or --pole names one.
     """
-    settings = options.settings_of(tensor, role, dtype, arithmetic, threads)
     run(
         model,
-        settings=settings,
+        shared,
         output=output,
         force=force,
         members=members,
         pole=options.pole_of(pole, axes),
-        as_json=as_json,
-        quiet=quiet,
-        verbose=verbose,
     )
 
 
 def run(
     model: str,
+    shared: options.Shared,
     *,
-    settings: Settings,
     output: Path | None = None,
     force: bool = False,
     members: Path | None = None,
     pole: Pole | None = None,
-    as_json: bool = False,
-    quiet: bool = False,
-    verbose: bool = False,
 ) -> None:
     """Run the job, write what was asked for, print the page."""
     from isologit.audit import audit
@@ -80,10 +64,14 @@ def run(
     if output is not None:
         check_target(output, force=force)
     given = None if members is None else read_members(members)
-    with terminal.progress(quiet=quiet, verbose=verbose) as progress:
-        findings, arrays = audit(model, settings, pole=pole, members=given, progress=progress)
+    with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
+        findings, arrays = audit(
+            model, shared.settings, pole=pole, members=given, progress=progress
+        )
         paths: list[Path] = []
         if output is not None:
             progress("writing")
             paths = write_results(output, findings, arrays, force=force)
-    terminal.deliver(findings, partial(audit_page, findings), paths, as_json=as_json, quiet=quiet)
+    terminal.deliver(
+        findings, partial(audit_page, findings), paths, as_json=shared.as_json, quiet=shared.quiet
+    )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from isologit.checkpoint.head import Role
 from isologit.cli import options
 
 
@@ -44,14 +43,7 @@ def command(
     axes: str,
     output: Path | None,
     force: bool,
-    tensor: str | None,
-    role: Role,
-    dtype: str | None,
-    arithmetic: str,
-    threads: int,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    shared: options.Shared,
 ) -> None:
     """Row classes of a checkpoint; with a state, the logit classes there.
 
@@ -67,7 +59,6 @@ def command(
     from isologit.output.tables import classes_page
     from isologit.request import FileState, Members, Pole
 
-    settings = options.settings_of(tensor, role, dtype, arithmetic, threads)
     place = options.pole_of(pole, axes)
     given = [x for x in (token, members, state, place) if x is not None]
     if len(given) > 1:
@@ -81,10 +72,12 @@ def command(
         at = read_members(members)
     elif state is not None:
         at = FileState(read_state(state, index), str(state))
-    with terminal.progress(quiet=quiet, verbose=verbose) as progress:
-        findings, arrays = classes(model, settings, at=at, progress=progress)
+    with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
+        findings, arrays = classes(model, shared.settings, at=at, progress=progress)
         paths: list[Path] = []
         if output is not None:
             progress("writing")
             paths = write_results(output, findings, arrays, force=force)
-    terminal.deliver(findings, partial(classes_page, findings), paths, as_json=as_json, quiet=quiet)
+    terminal.deliver(
+        findings, partial(classes_page, findings), paths, as_json=shared.as_json, quiet=shared.quiet
+    )

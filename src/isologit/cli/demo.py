@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from isologit.checkpoint.head import Role
 from isologit.cli import options
 from isologit.cli.audit import run
 
@@ -16,25 +15,9 @@ from isologit.cli.audit import run
 def command(
     output: Path | None,
     force: bool,
-    tensor: str | None,
-    role: Role,
-    dtype: str | None,
-    arithmetic: str,
-    threads: int,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    shared: options.Shared,
 ) -> None:
     """Audit the embedded checkpoint: a small Llama that this project trained itself."""
     from isologit.demo import checkpoint_path
 
-    settings = options.settings_of(tensor, role, dtype, arithmetic, threads)
-    run(
-        str(checkpoint_path()),
-        settings=settings,
-        output=output,
-        force=force,
-        as_json=as_json,
-        quiet=quiet,
-        verbose=verbose,
-    )
+    run(str(checkpoint_path()), shared, output=output, force=force)

@@ -1,6 +1,8 @@
 """The options that commands share, and how their texts become requests."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,8 +52,36 @@ force_option = click.option(
 )
 
 
-def computing_options(function: _F) -> _F:
-    """Add the options that say which numbers are computed, and how."""
+@dataclass(frozen=True)
+class Shared:
+    """What every computing command is told."""
+
+    settings: Settings
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+
+def computing_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what is computed and how; the command gets them as ``shared``."""
+
+    @wraps(function)
+    def command(
+        *,
+        tensor: str | None,
+        role: Role,
+        dtype: str | None,
+        arithmetic: str,
+        threads: int,
+        as_json: bool,
+        quiet: bool,
+        verbose: bool,
+        **own: Any,
+    ) -> None:
+        settings = settings_of(tensor, role, dtype, arithmetic, threads)
+        function(**own, shared=Shared(settings, as_json, quiet, verbose))
+
+    decorated: Callable[..., None] = command
     for option in reversed(
         [
             tensor_option,
@@ -81,8 +111,8 @@ def computing_options(function: _F) -> _F:
             verbose_option,
         ]
     ):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated
 
 
 def pole_options(function: _F) -> _F:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from isologit.checkpoint.head import Role
 from isologit.cli import options
 
 
@@ -30,14 +29,7 @@ def command(
     members: Path | None,
     figures: Path | None,
     entry: str | None,
-    tensor: str | None,
-    role: Role,
-    dtype: str | None,
-    arithmetic: str,
-    threads: int,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    shared: options.Shared,
 ) -> None:
     """Set each published figure of the seed's line beside this run's: equal, or differs by.
 
@@ -51,18 +43,17 @@ def command(
     from isologit.output.tables import reproduction_page
     from isologit.reproduce import reproduce
 
-    settings = options.settings_of(tensor, role, dtype, arithmetic, threads)
     published = read_figures(figures)
     given = None if members is None else read_members(members)
-    with terminal.progress(quiet=quiet, verbose=verbose) as progress:
+    with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
         findings = reproduce(
             model,
             published,
-            settings,
+            shared.settings,
             entry=entry,
             members=given,
             source="the seed line's figures" if figures is None else str(figures),
             progress=progress,
         )
     page = partial(reproduction_page, findings)
-    terminal.deliver(findings, page, [], as_json=as_json, quiet=quiet)
+    terminal.deliver(findings, page, [], as_json=shared.as_json, quiet=shared.quiet)
