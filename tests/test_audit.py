@@ -189,3 +189,20 @@ def test_a_head_with_a_bias_says_that_rows_count_with_it(tmp_path: Path) -> None
     # The logits are the product's, without the bias: their class is made of equal rows.
     assert (found.class_rows.n_tokens, found.class_rows.distinct) == (5, 1)
     assert any("a row counts with its bias, lm_head.bias" in note for note in found.notes)
+
+
+def test_a_bias_does_not_set_rows_apart_for_the_finder(tmp_path: Path) -> None:
+    values = gaussian(400, 16, seed=7)
+    values[100:140] = 0.25 + 0.001 * gaussian(40, 16, seed=8)
+    values[140:160] = values[100]
+    config = {"model_type": "phi", "vocab_size": 400, "hidden_size": 16}
+    config["tie_word_embeddings"] = False
+    clusters = []
+    for n, bias in enumerate((np.zeros(400), np.arange(400.0))):
+        tensors = {"lm_head.weight": values, "lm_head.bias": bias}
+        model = write_tensors(tmp_path / str(n), tensors, "f32", config=config)
+        cluster = audit(str(model))[0].cluster
+        assert cluster is not None
+        clusters.append((cluster.token_ids, cluster.excess, cluster.why))
+    assert clusters[0] == clusters[1]
+    assert clusters[0][0] == list(range(100, 160))

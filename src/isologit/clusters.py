@@ -82,7 +82,7 @@ def pole_cluster(cosines: TokenValues, pole: Pole) -> ClusterChoice:
 
 def found_cluster(matrix: Matrix, rows: RowClasses) -> ClusterChoice | None:
     """Return the cluster that stands out most, or None; `others` are the sizes of the rest."""
-    found = find_clusters(matrix, rows.values)
+    found = find_clusters(matrix, rows.row_values)
     if not found:
         return None
     best = found[0]

@@ -7,6 +7,7 @@ device of Apple's, and a correctly rounded computation may differ from them by a
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -18,6 +19,7 @@ from isologit.equivalence.refinement import refine
 from isologit.equivalence.rows import RowClasses, row_classes
 from isologit.equivalence.values import TokenValues
 from isologit.figures import Figures, PublishedFigure, Reproduction, Section, compared
+from isologit.numerics.formats import Float64s
 from isologit.numerics.stored import Vector
 from isologit.request import Members, Pole
 from isologit.subject import (
@@ -232,13 +234,13 @@ class _Run:
         )
 
     def _spherical_section(self, _section: Section) -> dict[str, Any]:
-        values = self._spherical()
+        values = self._spherical
         if values is None:
             return {}
         return {**_value_figures(values), "distance": self._distance, **self._overlap(values)}
 
     def _multiplicity_section(self, _section: Section) -> dict[str, Any]:
-        values = self._spherical()
+        values = self._spherical
         if values is None:
             return {}
         held = values.multiplicity()
@@ -250,7 +252,7 @@ class _Run:
         if self._cluster is None:
             return {}
         centroid, _ = self._arithmetic.mean_row(self._matrix, self._cluster)
-        norms = self._member_norms()
+        norms = self._member_norms
         values = self._logits(centroid)
         return {
             **_value_figures(values),
@@ -292,11 +294,16 @@ class _Run:
             "class_by_iteration": [step.n_class for step in refinement.steps],
         }
 
+    @cached_property
+    def _distance(self) -> float:
+        """The cluster's mean norm, as far out as the state at the pole lies."""
+        return self._arithmetic.mean(self._member_norms, self._matrix.format)
+
+    @cached_property
     def _spherical(self) -> TokenValues | None:
-        """Return the logits at the pole, as far out as the cluster's mean row."""
+        """The logits at the pole, as far out as the cluster's mean row."""
         if self._axes is None or self.pole is None or self._cluster is None:
             return None
-        self._distance = self._arithmetic.mean(self._member_norms(), self._matrix.format)
         unit = steps.pole_direction(self._axes, self.pole)
         return self._logits(Vector.of_values(unit * self._distance, self._matrix.format))
 
@@ -305,7 +312,9 @@ class _Run:
         self.refined += logits.refined
         return logits
 
-    def _member_norms(self) -> Any:
+    @cached_property
+    def _member_norms(self) -> Float64s:
+        """The norms of the cluster's rows, in W's format."""
         return self._arithmetic.norms(self._matrix, self._matrix.format).values[self._cluster]
 
     def _overlap(self, values: TokenValues) -> dict[str, int]:
@@ -314,7 +323,7 @@ class _Run:
         ids = values.tokens_with(values.mode.value)
         overlap = Overlap.of(self._cluster, ids)
         return {
-            "distinct_rows_in_class": len(set(self._rows.bits.labels[ids].tolist())),
+            "distinct_rows_in_class": len(set(self._rows.rows.labels[ids].tolist())),
             "overlap_with_1.4a": overlap.both,
             "cosine_only": overlap.only_a,
             "logit_only": overlap.only_b,

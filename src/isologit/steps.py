@@ -73,13 +73,14 @@ def at_state(
     """Compute the logits at a state, the modal class, and how it overlaps the cluster."""
     logits = logits_at(subject, state.vector)
     class_ids = logits.tokens_with(logits.mode.value)
+    facts = state_facts(subject, state)
     return AtState(
         state=state,
         logits=logits,
         class_ids=class_ids,
-        state_facts=state_facts(subject, state),
+        state_facts=facts,
         logit_facts=ValueFacts.of(logits),
-        own_class=own_class(subject, state, logits),
+        own_class=own_class(state, logits, facts.h_dot_h),
         comparison=comparison(cluster, class_ids),
         class_rows=class_rows(subject, rows.rows, class_ids, state.vector),
     )
@@ -198,7 +199,7 @@ def centroid_facts(
     )
 
 
-def own_class(subject: Subject, state: State, logits: TokenValues) -> ValueClass | None:
+def own_class(state: State, logits: TokenValues, square: float) -> ValueClass | None:
     """Return the tokens whose logit at a centroid or a token's row h is h·h itself.
 
     They are what the seed line's 1.5d and 1.6a count: what cannot be told from the state's own
@@ -206,7 +207,6 @@ def own_class(subject: Subject, state: State, logits: TokenValues) -> ValueClass
     """
     if state.kind not in ("centroid", "token"):
         return None
-    square = subject.settings.arithmetic.dot(state.vector, state.vector, subject.logit_format)
     return None if np.isnan(square) else ValueClass.of(logits, square)
 
 

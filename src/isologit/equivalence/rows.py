@@ -23,6 +23,8 @@ class RowClasses:
     ----------
     rows
         Tokens whose rows are the same bits, whatever their biases.
+    row_values
+        Tokens whose rows have the same values, −0 being +0, whatever their biases.
     bits
         Tokens whose rows and biases are the same bits; without a bias the same as `rows`.
     values
@@ -38,6 +40,7 @@ class RowClasses:
     """
 
     rows: Partition
+    row_values: Partition
     bits: Partition
     values: Partition
     zero: int
@@ -71,23 +74,24 @@ def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
         matrix.n_tokens,
         matrix.width * matrix.format.itemsize,
     )
-    bits = alone = _verified(words, hashes, fold_zeros=False)
-    values = bits
+    rows = row_values = _verified(words, hashes, fold_zeros=False)
     signed = np.flatnonzero(negative_zeros)
     if len(signed):
         # Only rows with a −0 can hash differently once −0 is folded into +0.
         folded_hashes = hashes.copy()
         for start in range(0, len(signed), _BLOCK_ROWS):
-            rows = signed[start : start + _BLOCK_ROWS]
-            folded = _fold_zeros(words[rows], matrix.format).astype(np.uint64)
-            folded_hashes[rows] = (folded * multipliers).sum(axis=1, dtype=np.uint64)
-        values = _verified(words, folded_hashes, fold_zeros=True)
+            some = signed[start : start + _BLOCK_ROWS]
+            folded = _fold_zeros(words[some], matrix.format).astype(np.uint64)
+            folded_hashes[some] = (folded * multipliers).sum(axis=1, dtype=np.uint64)
+        row_values = _verified(words, folded_hashes, fold_zeros=True)
+    bits, values = rows, row_values
     if bias is not None:
         bits = bits.meet(Partition.of_keys(bias.words))
         values = values.meet(Partition.of_keys(_fold_zeros(bias.words, bias.format)))
     smallest_normal, infinity = _thresholds(matrix.format)
     return RowClasses(
-        rows=alone,
+        rows=rows,
+        row_values=row_values,
         bits=bits,
         values=values,
         zero=int((largest == 0).sum()),
