@@ -1,35 +1,14 @@
 """Which tensor is W: tied or not, with and without a config, and when it is not clear."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from isologit.checkpoint.head import Head, find_head
-from isologit.checkpoint.open import Checkpoint, open_checkpoint
+from isologit.checkpoint.head import find_head
+from isologit.checkpoint.open import open_checkpoint
 from isologit.errors import UnclearHeadError
 
 from .conftest import Write
-
-V, D = 9, 4
-EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
-SAME = np.random.default_rng(5).normal(size=(V, D))
-
-
-def llama(**values: Any) -> dict[str, Any]:
-    """Return a Llama's config."""
-    return {"model_type": "llama", "vocab_size": V, "hidden_size": D} | values
-
-
-def head_of(write: Write, tensors: dict[str, Any], config: Any = None, **options: Any) -> Head:
-    """Write a checkpoint and find its head."""
-    return find_head(open_checkpoint(write(tensors, config)), **options)
-
-
-def stored(write: Write, tensors: dict[str, Any], config: Any = None) -> Checkpoint:
-    """Write a checkpoint and open it."""
-    return open_checkpoint(write(tensors, config))
-
+from .small_llama import EMBED, HEAD, NORM, SAME, D, V, head_of, llama, stored
 
 # Tying
 
