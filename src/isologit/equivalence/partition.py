@@ -107,7 +107,12 @@ class Partition:
     @classmethod
     def of_keys(cls, keys: npt.ArrayLike) -> "Partition":
         """Group tokens by equal keys: ``[V]`` of any type that numpy sorts and compares."""
-        _, first, inverse = np.unique(np.asarray(keys), return_index=True, return_inverse=True)
+        from isologit.numerics.kernels import first_occurrence_labels
+
+        keys = np.asarray(keys)
+        if keys.dtype in (np.uint64, np.int64):
+            return cls(first_occurrence_labels(keys.view(np.uint64)))
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         rank = np.empty(len(first), dtype=np.int32)
         rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
         return cls(rank[inverse])
@@ -179,8 +184,9 @@ class Partition:
 
     def firsts(self) -> TokenIds:
         """Return the smallest token id of each class, by label."""
-        order, bounds = self._by_label
-        return order[bounds[:-1]]
+        # Canonical labels grow by one wherever a new class begins.
+        ceiling = np.maximum.accumulate(self.labels)
+        return np.flatnonzero(np.diff(ceiling, prepend=-1)).astype(np.int32)
 
     def members(self, label: int) -> TokenIds:
         """Return the token ids of a class, ascending."""

@@ -9,10 +9,8 @@ from isologit.equivalence.partition import Partition
 from isologit.numerics import kernels
 from isologit.numerics.formats import Format
 from isologit.numerics.parallel import for_blocks
+from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, Vector
-
-# Rows whose signed zeros are folded at a time: a copy of 64-bit words is made of these alone.
-_BLOCK_ROWS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,55 +60,25 @@ def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
     bias
         ``[V]`` or None; two tokens then share a class only if their biases are equal too.
     """
-    words = matrix.words
-    multipliers = _multipliers(matrix.width)
-    hashes = np.empty(matrix.n_tokens, dtype=np.uint64)
-    largest = np.empty(matrix.n_tokens, dtype=np.uint64)
-    negative_zeros = np.empty(matrix.n_tokens, dtype=np.uint64)
-    for_blocks(
-        lambda start, stop: kernels.hash_rows(
-            words, multipliers, start, stop, hashes, largest, negative_zeros
-        ),
-        matrix.n_tokens,
-        matrix.width * matrix.format.itemsize,
-    )
-    rows = row_values = _verified(words, hashes, fold_zeros=False)
-    signed = np.flatnonzero(negative_zeros)
-    if len(signed):
-        # Only rows with a −0 can hash differently once −0 is folded into +0.
-        folded_hashes = hashes.copy()
-        for start in range(0, len(signed), _BLOCK_ROWS):
-            some = signed[start : start + _BLOCK_ROWS]
-            folded = _fold_zeros(words[some], matrix.format).astype(np.uint64)
-            folded_hashes[some] = (folded * multipliers).sum(axis=1, dtype=np.uint64)
-        row_values = _verified(words, folded_hashes, fold_zeros=True)
+    scan = scan_rows(matrix)
+    rows = row_values = _verified(matrix.words, scan.hashes, fold_zeros=False)
+    if scan.has_negative_zero.any():
+        hashes = scan.hashes_without_signed_zeros()
+        row_values = _verified(matrix.words, hashes, fold_zeros=True)
     bits, values = rows, row_values
     if bias is not None:
         bits = bits.meet(Partition.of_keys(bias.words))
         values = values.meet(Partition.of_keys(_fold_zeros(bias.words, bias.format)))
-    smallest_normal, infinity = _thresholds(matrix.format)
     return RowClasses(
         rows=rows,
         row_values=row_values,
         bits=bits,
         values=values,
-        zero=int((largest == 0).sum()),
-        subnormal=int(((largest > 0) & (largest < smallest_normal)).sum()),
-        nonfinite=int((largest >= infinity).sum()),
-        finite_rows=largest < infinity,
+        zero=int(scan.zero.sum()),
+        subnormal=int(scan.subnormal.sum()),
+        nonfinite=matrix.n_tokens - int(scan.finite.sum()),
+        finite_rows=scan.finite,
     )
-
-
-def _multipliers(width: int) -> npt.NDArray[np.uint64]:
-    """Return odd 64-bit multipliers, the same for every run and machine."""
-    generator = np.random.Generator(np.random.PCG64(0x150106))
-    return generator.integers(0, 2**64, width, dtype=np.uint64) | np.uint64(1)
-
-
-def _thresholds(format_: Format) -> tuple[int, int]:
-    """Return the words, without sign, of the smallest normal number and of infinity."""
-    fraction_bits = format_.precision - 1
-    return 1 << fraction_bits, (2 * format_.max_exponent + 1) << fraction_bits
 
 
 def _fold_zeros(

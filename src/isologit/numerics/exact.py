@@ -1,14 +1,17 @@
 """Exact arithmetic: the real number, rounded once to a format, nearest-even.
 
-Each function sums in binary64, where the products of stored numbers are exact, and carries a bound
-on the summation error that holds for any order of addition. Where every real number within the
-bound rounds to the same value, that value is *certified*. The rest are decided by integers: a long
-accumulator that holds the whole sum (Kulisch, 1986), or a comparison of squares.
+Each function approximates what it is asked for and carries a rigorous bound on the error. Where
+every real number within the bound rounds to the same value, that value is *certified*. What is
+left goes to the next step, which costs more and decides more: first sums that are binary32 in part
+(`dots_single`, or the sums of `scan_rows`), for results of at most 8 significant bits; then
+binary64, where the products of stored numbers are exact (`dots_double`); and then integers, a long
+accumulator that holds the whole sum, or a comparison of squares. Only those count as *refined*.
 
-The bound. For n terms t_k added in any order in binary64, the computed sum differs from the real
-one by at most (n − 1)·u·Σ|t_k|, u = 2^-53 (Jeannerod and Rump, 2013, without higher-order terms);
-the computed Σ|t_k| is itself low by at most the same share. `_sum_bound` widens this by a few u,
-which covers the roundings of the bound's own computation and of sum ± bound.
+The bounds. A term t_k of a sum passes at most m roundings, each a factor 1 + δ with |δ| ≤ u, so the
+sum is off by at most m·u·Σ|t_k| (without its terms of second order, for which there is room). m is
+known because the order of addition is fixed (`isologit.numerics.lanes`), and Σ|w_k h_k| ≤ ‖w‖·‖h‖.
+The mean of rows is summed in any order, where the bound is (n − 1)·u·Σ|t_k| (Jeannerod and Rump,
+2013).
 
 Sums that meet an infinity or a NaN follow IEEE 754, where any order gives the same answer, because
 no finite sum of these products can overflow binary64.
@@ -21,12 +24,20 @@ import numpy as np
 import numpy.typing as npt
 
 from isologit.errors import FloatingPointModeError
-from isologit.numerics import kernels
+from isologit.numerics import accumulator, kernels
+from isologit.numerics.certify import certified
+from isologit.numerics.dots import Dots, dots_double, dots_single
 from isologit.numerics.formats import Float64s, Format, round_fraction, round_sqrt, round_to
+from isologit.numerics.lanes import ROOM, U_DOUBLE
 from isologit.numerics.parallel import for_blocks
+from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, Vector
 
-_U = 2.0**-53
+# Results of more significant bits than this are not worth a first step in binary32: too many rows
+# would be left.
+_SINGLE_PRECISION = 8
+# Rows of a block that one thread adds up by columns.
+_MEAN_BLOCK = 4096
 # Not literals where they are used, so that nothing folds the sums beforehand: 1, and what is below
 # and above half of its last bit.
 _PROBES = np.array([1.0, 2.0**-53, 3 * 2.0**-54])
@@ -68,11 +79,26 @@ def logits(matrix: Matrix, hidden_state: Vector, logit_format: Format) -> Rounde
     h = hidden_state.values
     if h.shape != (matrix.width,):
         raise ValueError(f"hidden state has {h.shape[0]} values, expected d = {matrix.width}")
-    sums, magnitudes = _dot_rows(matrix, h)
-    values, unsure = _certify(sums, _sum_bound(magnitudes, matrix.width), logit_format)
-    rows = np.flatnonzero(unsure)
-    values[rows] = _exact_dots(matrix, rows, h, logit_format) + 0.0
-    return Rounded(values, len(rows))
+    require_ieee_mode()
+    values, rows = np.empty(matrix.n_tokens), np.arange(matrix.n_tokens)
+    if logit_format.precision <= _SINGLE_PRECISION:
+        first = dots_single(matrix, h)
+        values, unsure = certified(first.values, first.errors, logit_format)
+        rows = np.flatnonzero(unsure)
+    values[rows], refined = decided_dots(matrix, rows, h, logit_format)
+    return Rounded(values, refined)
+
+
+def decided_dots(
+    matrix: Matrix, rows: npt.NDArray[np.intp], h: Float64s, to: Format
+) -> tuple[Float64s, int]:
+    """Return ``W[rows] · h``, rounded once, and how many took the exact step."""
+    dots = dots_double(matrix, rows, h)
+    values, unsure = certified(dots.values, dots.errors, to)
+    # Here an infinity or a NaN is the answer.
+    left = np.flatnonzero(unsure & np.isfinite(dots.values))
+    values[left] = _exact_dots(matrix, rows[left], h, to) + 0.0
+    return values, len(left)
 
 
 def require_ieee_mode() -> None:
@@ -123,42 +149,83 @@ def cosines(matrix: Matrix, reference: Vector, cosine_format: Format) -> Rounded
     r = reference.values
     if r.shape != (matrix.width,):
         raise ValueError(f"reference has {r.shape[0]} values, expected d = {matrix.width}")
-    sums, magnitudes = _dot_rows(matrix, r)
-    squares = row_squares(matrix)
+    require_ieee_mode()
+    values, rows = np.full(matrix.n_tokens, np.nan), np.arange(matrix.n_tokens)
     reference_square = float(np.dot(r, r))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        norms = np.sqrt(squares) * np.sqrt(reference_square)
-        approximate = sums / norms
-        # Each square sum is off by at most d·u relative, so the product of the two roots by d·u;
-        # the four operations that follow add less than 8 u.
-        bound = _sum_bound(magnitudes, matrix.width) / norms * (1 + 2.0**-20)
-        bound += np.abs(approximate) * (matrix.width + 8) * _U * (1 + 2.0**-20)
-    values, unsure = _certify(approximate, bound, cosine_format)
-    no_cosine = ~np.isfinite(squares) | (squares == 0)
     if reference_square == 0 or not np.isfinite(reference_square):
-        no_cosine[:] = True
-    values[no_cosine] = np.nan
-    rows = np.flatnonzero(unsure & ~no_cosine)
-    if len(rows):
+        return Rounded(values, 0)
+    if cosine_format.precision <= _SINGLE_PRECISION:
+        first = dots_single(matrix, r)
+        values, unsure = certified(*_quotients(first, reference_square, len(r)), cosine_format)
+        rows = np.flatnonzero(unsure)
+    dots = dots_double(matrix, rows, r)
+    decided, unsure = certified(*_quotients(dots, reference_square, len(r)), cosine_format)
+    has_none = ~np.isfinite(dots.squares) | (dots.squares == 0)
+    decided[has_none] = np.nan
+    left = np.flatnonzero(unsure & ~has_none)
+    if len(left):
         reference_exact = exact_square(reference)
-        for row in rows:
-            dot = exact_dot(matrix, int(row), r)
-            square = exact_dot(matrix, int(row), matrix.rows([row])[0])
-            size = round_sqrt(dot * dot / (square * reference_exact), cosine_format)
-            values[row] = (-size if dot < 0 else size) + 0.0
-    return Rounded(values, len(rows))
+    for n in left:
+        row = int(rows[n])
+        dot = exact_dot(matrix, row, r)
+        square = exact_dot(matrix, row, matrix.rows([row])[0])
+        size = round_sqrt(dot * dot / (square * reference_exact), cosine_format)
+        decided[n] = (-size if dot < 0 else size) + 0.0
+    values[rows] = decided
+    return Rounded(values, len(left))
+
+
+def _quotients(dots: Dots, reference_square: float, width: int) -> tuple[Float64s, Float64s]:
+    """Return ``w · r / (‖w‖ ‖r‖)`` and bounds on the errors; infinite where there is none."""
+    share = dots.square_share
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        norms = np.sqrt(dots.squares) * np.sqrt(reference_square)
+        cosines = dots.values / norms
+        # The root of a square that is off by a share of at most ½ is off by less than that share;
+        # r·r is off by d·u, and the operations here add less than 8 u.
+        errors = np.abs(cosines) * (share + (width + 8) * U_DOUBLE)
+        errors = (errors + dots.errors / norms * (1 + share)) * ROOM
+    return cosines, np.where(share <= 0.5, errors, np.inf)
 
 
 def norms(matrix: Matrix, format_: Format) -> Rounded:
     """Return each row's Euclidean norm, rounded once to a format. ``[V]``; exact."""
-    squares = row_squares(matrix)
-    approximate = np.sqrt(squares)
-    values, unsure = _certify(approximate, approximate * (matrix.width + 4) * _U, format_)
+    require_ieee_mode()
+    scan = scan_rows(matrix)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = scan.sum_depth + 2 * scan.square_loss / scan.squares
+        values, unsure = certified(*_roots(scan.squares, share), format_)
     rows = np.flatnonzero(unsure)
-    for row in rows:
-        square = exact_dot(matrix, int(row), matrix.rows([row])[0])
-        values[row] = round_sqrt(square, format_)
-    return Rounded(values, len(rows))
+    dots = dots_double(matrix, rows, np.zeros(matrix.width))
+    decided, unsure = certified(*_roots(dots.squares, dots.square_share), format_)
+    left = np.flatnonzero(unsure & np.isfinite(dots.squares))
+    for n in left:
+        row = int(rows[n])
+        square = exact_dot(matrix, row, matrix.rows([row])[0])
+        decided[n] = round_sqrt(square, format_)
+    values[rows] = decided
+    return Rounded(values, len(left))
+
+
+def _roots(squares: Float64s, share: Float64s) -> tuple[Float64s, Float64s]:
+    """Return the roots of squares that are off by a share of themselves, and bounds on errors."""
+    roots = np.sqrt(squares)
+    with np.errstate(invalid="ignore"):
+        errors = roots * (share + 4 * U_DOUBLE) * ROOM
+    return roots, np.where(share <= 0.5, errors, np.inf)
+
+
+def sums(matrix: Matrix, format_: Format) -> Rounded:
+    """Return each row's sum of entries, rounded once to a format. ``[V]``; exact."""
+    require_ieee_mode()
+    scan = scan_rows(matrix)
+    with np.errstate(invalid="ignore", over="ignore"):
+        magnitudes = np.sqrt(scan.squares * (1 + scan.sum_depth) + 2 * scan.square_loss)
+        errors = magnitudes * (np.sqrt(matrix.width) * scan.sum_depth * ROOM)
+    values, unsure = certified(scan.sums, errors, format_)
+    rows = np.flatnonzero(unsure)
+    values[rows], refined = decided_dots(matrix, rows, np.ones(matrix.width), format_)
+    return Rounded(values, refined)
 
 
 def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
@@ -188,17 +255,26 @@ def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
         )
     n = len(rows)
     require_ieee_mode()
-    sums = np.zeros(matrix.width)
-    magnitudes = np.zeros(matrix.width)
-    kernels.sum_columns(kernels.typed(matrix.words, matrix.format), rows, sums, magnitudes)
-    means = sums / n
-    bound = _sum_bound(magnitudes, n) / n * (1 + 2.0**-50)
-    values, unsure = _certify(means, bound, matrix.format)
-    columns = np.flatnonzero(unsure)
-    limbs = np.zeros((len(columns), kernels.LIMBS), dtype=np.int64)
-    negative = np.zeros(len(columns), dtype=np.bool_)
     words = kernels.typed(matrix.words, matrix.format)
-    kernels.exact_column_limbs(words, rows, columns, limbs, negative)
+    blocks = range(0, n, _MEAN_BLOCK)
+    parts = np.zeros((len(blocks), 2, matrix.width))
+
+    def add_up(first: int, last: int) -> None:
+        for block in range(first, last):
+            some = rows[blocks[block] : blocks[block] + _MEAN_BLOCK]
+            kernels.sum_columns(words, some, parts[block, 0], parts[block, 1])
+
+    for_blocks(add_up, len(blocks), _MEAN_BLOCK * matrix.width * matrix.format.itemsize)
+    sums, magnitudes = parts.sum(axis=0)
+    means = sums / n
+    # The additions, and the division's own rounding.
+    bound = magnitudes * ((n + 4) * U_DOUBLE / n * ROOM)
+    values, unsure = certified(means, bound, matrix.format)
+    unsure &= np.isfinite(means)
+    columns = np.flatnonzero(unsure)
+    limbs = np.zeros((len(columns), accumulator.LIMBS), dtype=np.int64)
+    negative = np.zeros(len(columns), dtype=np.bool_)
+    accumulator.exact_column_limbs(words, rows, columns, limbs, negative)
     for n, column in enumerate(columns):
         total = _fraction(limbs[n], bool(negative[n]))
         values[column] = round_fraction(total / len(rows), matrix.format) + 0.0
@@ -265,9 +341,9 @@ def exact_dot(matrix: Matrix, row: int, h: Float64s) -> Fraction:
     """
     if not (np.isfinite(h).all() and np.isfinite(matrix.rows([row])).all()):
         raise ValueError(f"row {row} or the state holds an infinity or a NaN")
-    limbs = np.zeros(kernels.LIMBS, dtype=np.int64)
+    limbs = np.zeros(accumulator.LIMBS, dtype=np.int64)
     words = kernels.typed(matrix.words, matrix.format)
-    return _fraction(limbs, kernels.exact_dot_limbs(words, row, h, limbs))
+    return _fraction(limbs, accumulator.exact_dot_limbs(words, row, h, limbs))
 
 
 def exact_sum(values: Float64s) -> Fraction:
@@ -280,8 +356,8 @@ def exact_sum(values: Float64s) -> Fraction:
         raise ValueError(
             f"magnitudes run from {sizes.min()} to {sizes.max()}, expected 2^-298 to 2^256"
         )
-    limbs = np.zeros(kernels.LIMBS, dtype=np.int64)
-    return _fraction(limbs, kernels.exact_sum_limbs(np.ascontiguousarray(values), limbs))
+    limbs = np.zeros(accumulator.LIMBS, dtype=np.int64)
+    return _fraction(limbs, accumulator.exact_sum_limbs(np.ascontiguousarray(values), limbs))
 
 
 def exact_square(vector: Vector) -> Fraction:
@@ -289,41 +365,15 @@ def exact_square(vector: Vector) -> Fraction:
     return exact_dot(_as_row(vector), 0, vector.values)
 
 
-def row_squares(matrix: Matrix) -> Float64s:
-    """Return each row's sum of squares in binary64, within (d − 1)·u of the real one. ``[V]``."""
-    require_ieee_mode()
-    squares = np.empty(matrix.n_tokens)
-    words = kernels.typed(matrix.words, matrix.format)
-    for_blocks(
-        lambda start, stop: kernels.square_rows(words, start, stop, squares),
-        matrix.n_tokens,
-        matrix.width * matrix.format.itemsize,
-    )
-    return squares
-
-
 def _as_row(vector: Vector) -> Matrix:
     return Matrix(np.ascontiguousarray(vector.words)[None, :], vector.format)
-
-
-def _dot_rows(matrix: Matrix, h: Float64s) -> tuple[Float64s, Float64s]:
-    require_ieee_mode()
-    sums = np.empty(matrix.n_tokens)
-    magnitudes = np.empty(matrix.n_tokens)
-    words = kernels.typed(matrix.words, matrix.format)
-    for_blocks(
-        lambda start, stop: kernels.dot_rows(words, h, start, stop, sums, magnitudes),
-        matrix.n_tokens,
-        matrix.width * matrix.format.itemsize,
-    )
-    return sums, magnitudes
 
 
 def _exact_dots(matrix: Matrix, rows: npt.NDArray[np.intp], h: Float64s, to: Format) -> Float64s:
     out = np.empty(len(rows))
     words = kernels.typed(matrix.words, matrix.format)
     for_blocks(
-        lambda start, stop: kernels.exact_dots(
+        lambda start, stop: accumulator.exact_dots(
             words, rows, h, to.precision, to.quantum_exponent, to.largest, start, stop, out
         ),
         len(rows),
@@ -333,28 +383,7 @@ def _exact_dots(matrix: Matrix, rows: npt.NDArray[np.intp], h: Float64s, to: For
     return out
 
 
-def _sum_bound(magnitudes: Float64s, terms: int) -> Float64s:
-    return magnitudes * ((terms + 4) * _U * (1 + 2.0**-20))
-
-
-def _certify(
-    approximate: Float64s, bound: Float64s, format_: Format
-) -> tuple[Float64s, npt.NDArray[np.bool_]]:
-    """Round the ends of each interval; where they agree that is the answer.
-
-    Rounding is monotone, so every real number between two ends that round alike rounds like them.
-    Non-finite sums are answers as they stand.
-    """
-    with np.errstate(invalid="ignore"):
-        low = round_to(approximate - bound, format_)
-        high = round_to(approximate + bound, format_)
-    finite = np.isfinite(approximate)
-    values = np.where(finite, low, approximate)
-    # −0 and +0 are one logit, and so are all NaNs; keep one of each.
-    return np.where(np.isnan(values), np.nan, values + 0.0), finite & (low != high)
-
-
 def _fraction(limbs: npt.NDArray[np.int64], negative: bool) -> Fraction:
     total = sum(int(limb) << (32 * n) for n, limb in enumerate(limbs))
-    scaled = Fraction(total) * Fraction(2) ** kernels.LOWEST_EXPONENT
+    scaled = Fraction(total) * Fraction(2) ** accumulator.LOWEST_EXPONENT
     return -scaled if negative else scaled

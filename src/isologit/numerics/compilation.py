@@ -1,0 +1,190 @@
+"""Where machine code is kept between runs, and who hears that some is being made.
+
+numba compiles a kernel for the types that it meets and keeps the result in a directory. Which one
+is settled here, and so is how to listen; no kernel is here and no word is printed. numba itself is
+imported inside functions: listening must not cost the half second that it takes.
+"""
+
+import atexit
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CodeDirectory:
+    """A directory of machine code; `lasts` says whether the next run finds it there."""
+
+    path: Path
+    lasts: bool
+
+
+@dataclass(eq=False)
+class Compiling:
+    """What was compiled while somebody listened: seconds, all threads of it one after another."""
+
+    seconds: float = 0.0
+
+
+Begun = Callable[[CodeDirectory], None]
+
+# Process-wide, as numba's own settings are: it has one cache directory and one compiler lock.
+_directory: CodeDirectory | None = None
+_listeners: list[tuple[Begun, Compiling]] = []
+_with_blas = True
+
+# What numba imports to learn whether it can offer BLAS.
+_BLAS = "scipy.linalg.cython_blas"
+
+
+@contextmanager
+def listening(begun: Begun) -> Iterator[Compiling]:
+    """Call `begun` once if anything is compiled in this block, and yield how long that took.
+
+    It is called before the first is, on the thread that compiles. What is loaded is not compiled.
+    """
+    heard = Compiling()
+    told = False
+
+    def once(directory: CodeDirectory) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            begun(directory)
+
+    entry = (once, heard)
+    _listeners.append(entry)
+    try:
+        yield heard
+    finally:
+        _listeners.remove(entry)
+
+
+def keep_machine_code() -> None:
+    """Settle where kernels are cached, before the first is defined, and listen to the compiler.
+
+    numba looks beside the source and in the user's cache directory. Where it can write to neither,
+    as in a container with a read-only installation and no home, it would refuse to compile: then a
+    directory of the user's own among the temporary files serves, or one for this process alone.
+    """
+    global _directory
+    if _directory is None:
+        if not _with_blas:
+            _start_without_blas()
+        _directory = _numbas_choice() or _our_choice()
+        _listen()
+
+
+def leave_out_blas() -> None:
+    """Have numba start without BLAS, if it has not started: for a process of isologit's own.
+
+    No kernel here calls it, and to offer it numba imports scipy where that is installed: 0.15 s.
+    Another program's kernels may call it, so only the command line asks for this.
+    """
+    global _with_blas
+    _with_blas = False
+
+
+def _start_without_blas() -> None:
+    if _BLAS in sys.modules or "numba.np.arraymath" in sys.modules:
+        return
+    # How Python itself marks a module that must not be imported; numba takes it for scipy's
+    # absence, which it is made for.
+    sys.modules[_BLAS] = None  # type: ignore[assignment]
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[_BLAS]
+
+
+def _numbas_choice() -> CodeDirectory | None:
+    import numba
+
+    try:
+        kept = numba.njit(cache=True)(_numbas_choice)
+    except RuntimeError:
+        return None
+    return CodeDirectory(Path(kept.stats.cache_path), lasts=True)
+
+
+def _our_choice() -> CodeDirectory:
+    import numba
+
+    path = private_directory(Path(tempfile.gettempdir()))
+    lasts = path is not None
+    if path is None:
+        path = Path(tempfile.mkdtemp(prefix="isologit-kernels-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+    numba.config.CACHE_DIR = str(path)
+    return CodeDirectory(path, lasts)
+
+
+def private_directory(parent: Path) -> Path | None:
+    """Return a directory in a shared place that only this user can change, made if need be.
+
+    Machine code is run as it is found, so a directory that somebody else may have prepared is not
+    taken: it must be a real one, ours, closed to all others, and in a place where nobody else can
+    put another in its stead.
+    """
+    if not hasattr(os, "geteuid"):
+        return None  # no owner to ask for, so none to trust
+    path = parent / f"isologit-kernels-{os.geteuid()}"
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        if not (_settled(parent.stat()) and _closed(path.lstat())):
+            return None
+        # Neither mode nor owner tells of a file system that is read-only, or full.
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return None
+    return path
+
+
+def _settled(place: os.stat_result) -> bool:
+    """Return whether nobody else can rename in a place what is this user's."""
+    others_write = bool(place.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    sticky = bool(place.st_mode & stat.S_ISVTX)
+    return place.st_uid in (0, os.geteuid()) and (sticky or not others_write)
+
+
+def _closed(own: os.stat_result) -> bool:
+    """Return whether this is a directory, not a link to one, of this user's and shut to others."""
+    shut = not own.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return stat.S_ISDIR(own.st_mode) and own.st_uid == os.geteuid() and shut
+
+
+def _listen() -> None:
+    """Pass on the compiler's own events, which it sends for what is not in the cache alone."""
+    from numba.core import event
+
+    class Compiler(event.Listener):  # type: ignore[misc]  # numba is untyped
+        """Counts the depth: a kernel that calls another has both compiled, one inside the other."""
+
+        def __init__(self) -> None:
+            self._depth = 0
+            self._since = 0.0
+
+        def on_start(self, event: Any) -> None:
+            # The compiler's lock is held, so no two threads are here at once.
+            if self._depth == 0 and _directory is not None:
+                self._since = time.perf_counter()
+                for begun, _ in tuple(_listeners):
+                    begun(_directory)
+            self._depth += 1
+
+        def on_end(self, event: Any) -> None:
+            self._depth -= 1
+            if self._depth == 0:
+                for _, heard in tuple(_listeners):
+                    heard.seconds += time.perf_counter() - self._since
+
+    event.register("numba:compile", Compiler())
