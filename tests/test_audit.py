@@ -18,6 +18,7 @@ from checkpoints import (
 from isologit.audit import audit
 from isologit.errors import DuplicateTokenError
 from isologit.findings import Audit
+from isologit.numerics import parallel
 from isologit.numerics.formats import BF16, F16, F32
 from isologit.output.json_text import to_json
 from isologit.output.members import read_members
@@ -206,3 +207,22 @@ def test_a_bias_does_not_set_rows_apart_for_the_finder(tmp_path: Path) -> None:
         clusters.append((cluster.token_ids, cluster.excess, cluster.why))
     assert clusters[0] == clusters[1]
     assert clusters[0][0] == list(range(100, 160))
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16", "f32"])
+@pytest.mark.parametrize("at", [None, Pole(1.0, 2.0)], ids=["found", "pole"])
+def test_neither_threads_nor_block_sizes_change_a_byte_of_what_is_written(
+    tmp_path: Path, at: Pole | None, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = gaussian(400, 37, seed=7)
+    values[100:140] = 0.25 + 0.001 * gaussian(40, 37, seed=8)
+    values[200:220] = values[200]
+    model = str(write_matrix(tmp_path / "m", values, dtype))
+    written: set[tuple[bytes, ...]] = set()
+    for threads, block_bytes in ((1, 8 << 20), (1, 1), (2, 700), (5, 5000)):
+        monkeypatch.setattr(parallel, "_threads", threads)
+        monkeypatch.setattr(parallel, "_BLOCK_BYTES", block_bytes)
+        findings, arrays = audit(model, pole=at)
+        paths = write_results(tmp_path / f"out-{threads}-{block_bytes}", findings, arrays)
+        written.add(tuple(path.read_bytes() for path in paths))
+    assert len(written) == 1

@@ -203,6 +203,68 @@ def test_a_torch_import_at_the_top_is_caught() -> None:
     assert outside_functions(ast.parse("def f():\n    import torch"), "torch") == []
 
 
+def compiles(tree: ast.AST) -> bool:
+    """Return whether a module needs the compiler as soon as it is imported."""
+    return any(
+        module.split(".")[0] in ("numba", "llvmlite") and statement in tree.body
+        for module, statement in imports(tree, "isologit")
+        if isinstance(tree, ast.Module)
+    )
+
+
+def asks_for_blas(tree: ast.AST) -> list[int]:
+    """Return the lines of compiled functions that would call BLAS or LAPACK."""
+    compiled = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and any("jit" in ast.unparse(decorator) for decorator in node.decorator_list)
+    ]
+    return [
+        node.lineno
+        for function in compiled
+        for node in ast.walk(function)
+        if (isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult))
+        or (isinstance(node, ast.Attribute) and node.attr in ("dot", "vdot", "linalg"))
+    ]
+
+
+def test_kernels_live_in_numerics_and_have_their_machine_code_kept() -> None:
+    settled = {"numerics/compilation.py"}
+    trees = sources()
+    for path, tree in trees.items():
+        calls = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
+        if "keep_machine_code" in calls:
+            settled.add(path)
+    names = {module_name(path) for path in settled - {"numerics/compilation.py"}}
+    assert names
+    for path, tree in trees.items():
+        if compiles(tree):
+            assert path.startswith("numerics/"), path
+            imported = {m for m, _ in imports(tree, "isologit.numerics")}
+            imported |= {
+                f"{node.module}.{alias.name}"
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
+            assert path in settled or imported & names, path
+
+
+def test_no_kernel_asks_for_blas() -> None:
+    # The command line starts numba without it.
+    for path, tree in sources().items():
+        assert asks_for_blas(tree) == [], path
+
+
+def test_a_kernel_that_asks_for_blas_is_caught() -> None:
+    kernel = "@numba.njit(cache=True)\ndef f(a, b):\n    return {}"
+    assert asks_for_blas(ast.parse(kernel.format("np.dot(a, b)"))) == [3]
+    assert asks_for_blas(ast.parse(kernel.format("a @ b"))) == [3]
+    assert asks_for_blas(ast.parse(kernel.format("a * b"))) == []
+    assert asks_for_blas(ast.parse("def f(a, b):\n    return a @ b")) == []
+
+
 def test_only_commands_and_training_import_what_is_for_words() -> None:
     # rich for output and cli; click for cli.
     for path, tree in sources().items():

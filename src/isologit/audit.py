@@ -12,7 +12,7 @@ from isologit.steps import Arrays
 from isologit.subject import (
     Progress,
     Settings,
-    digest_beside,
+    Subject,
     head_facts,
     open_subject,
     silent,
@@ -37,13 +37,23 @@ def audit(
     IsologitError
         The checkpoint cannot be read, or the members or the pole cannot be used.
     """
-    settings = settings or Settings()
-    subject = open_subject(spec, settings)
-    matrix, arithmetic = subject.head.matrix, settings.arithmetic
+    return audit_of(
+        open_subject(spec, settings or Settings()), pole=pole, members=members, progress=progress
+    )
+
+
+def audit_of(
+    subject: Subject,
+    *,
+    pole: Pole | None = None,
+    members: Members | None = None,
+    progress: Progress = silent,
+) -> tuple[Audit, Arrays]:
+    """Run the whole analysis on an opened checkpoint; see `audit`."""
+    matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
     # Checked before the passes over W, so that a wrong list costs nothing.
     given = None if members is None else clusters.checked_members(members, matrix.n_tokens)
 
-    digest = digest_beside(subject)
     progress("row classes")
     rows = row_classes(matrix, subject.head.bias)
     norms = arithmetic.norms(matrix, matrix.format).values
@@ -81,12 +91,11 @@ def audit(
 
     finite = np.flatnonzero(rows.finite_rows).astype(np.int32)
     member_ids = finite if cluster is None else cluster.token_ids
-    sha256 = digest.result()
-    elsewhere = [] if members is None else clusters.other_matrix(members, sha256)
+    elsewhere = [] if members is None else clusters.other_matrix(members, subject.sha256)
     findings = Audit(
         isologit=subject.version,
         model=subject.model,
-        matrix=subject.matrix_facts(sha256),
+        matrix=subject.matrix_facts(),
         head=head_facts(subject.head),
         arithmetic=steps.arithmetic_facts(subject, here.logits.refined),
         rows=RowFacts.of(rows, biased=subject.head.bias is not None),

@@ -16,7 +16,7 @@ from isologit.steps import Arrays
 from isologit.subject import (
     Progress,
     Settings,
-    digest_beside,
+    Subject,
     head_facts,
     open_subject,
     silent,
@@ -44,9 +44,17 @@ def classes(
     progress
         Called with the name of each step.
     """
-    settings = settings or Settings()
-    subject = open_subject(spec, settings)
-    matrix, arithmetic = subject.head.matrix, settings.arithmetic
+    return classes_of(open_subject(spec, settings or Settings()), at=at, progress=progress)
+
+
+def classes_of(
+    subject: Subject,
+    *,
+    at: Members | Pole | FileState | int | None = None,
+    progress: Progress = silent,
+) -> tuple[Classes, Arrays]:
+    """Find the classes of an opened checkpoint; see `classes`."""
+    matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
     state = cluster = axes = None
     if isinstance(at, Members):
         given = clusters.checked_members(at, matrix.n_tokens)
@@ -56,7 +64,6 @@ def classes(
         state = file_state(at.values, matrix.width, matrix.format, at.where)
     elif isinstance(at, int):
         state = token_state(matrix, at)
-    digest = digest_beside(subject)
     progress("row classes")
     rows = row_classes(matrix, subject.head.bias)
     norms = arithmetic.norms(matrix, matrix.format).values
@@ -75,15 +82,14 @@ def classes(
     if state is not None:
         progress("logits")
         here = steps.at_state(subject, rows, state, cluster)
-    sha256 = digest.result()
-    notes = clusters.other_matrix(at, sha256) if isinstance(at, Members) else []
+    notes = clusters.other_matrix(at, subject.sha256) if isinstance(at, Members) else []
     if isinstance(at, FileState) and state is not None:
         notes = steps.rounded_state(at, state)
     pole = at if isinstance(at, Pole) else None
     findings = Classes(
         isologit=subject.version,
         model=subject.model,
-        matrix=subject.matrix_facts(sha256),
+        matrix=subject.matrix_facts(),
         head=head_facts(subject.head),
         arithmetic=steps.arithmetic_facts(subject, here.logits.refined if here else 0),
         rows=RowFacts.of(rows, biased=subject.head.bias is not None),

@@ -26,7 +26,6 @@ from isologit.subject import (
     Progress,
     Settings,
     Subject,
-    digest_beside,
     open_subject,
     silent,
 )
@@ -76,14 +75,13 @@ def reproduce(
     name, figures = Figures.choose(
         published, entry, subject.checkpoint.name, (matrix.n_tokens, matrix.width), source
     )
-    digest = digest_beside(subject)
     run = _Run(subject, figures, given, progress)
     rows = list(run.figures())
     verdicts = [figure.verdict for figure in rows]
     return Reproduction(
         isologit=subject.version,
         model=subject.model,
-        matrix=subject.matrix_facts(digest.result()),
+        matrix=subject.matrix_facts(),
         arithmetic=steps.arithmetic_facts(subject, run.refined),
         published=f"{name}, {source}",
         axes=None if run.pole is None else list(run.pole.axes),

@@ -1,10 +1,10 @@
 """What a job is about: an opened checkpoint, its head, and the records that name them."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from threading import Thread, main_thread
 
 import numpy as np
 
@@ -12,19 +12,15 @@ from isologit import __version__
 from isologit.checkpoint.head import Head, Role, find_head
 from isologit.checkpoint.open import Checkpoint, open_checkpoint
 from isologit.findings import HeadFacts, MatrixFacts, Model, NormFacts
+from isologit.numerics.arithmetic import Arithmetic, Exact
 from isologit.numerics.formats import Format
-
-if TYPE_CHECKING:
-    from isologit.numerics.arithmetic import Arithmetic
+from isologit.numerics.stored import StoredWords
 
 Progress = Callable[[str], None]
 
-
-def _exact() -> "Arithmetic":
-    # Imported when it is needed: it brings the compiler of the kernels with it.
-    from isologit.numerics.arithmetic import Exact
-
-    return Exact()
+# A tenth of a second: how long a command that failed goes on, at most. Not less: between blocks
+# the digest has to wait for the interpreter lock, 5 ms each time while modules are imported.
+_DIGESTED_BYTES = 128 << 20
 
 
 def silent(_step: str) -> None:
@@ -50,16 +46,17 @@ class Settings:
     tensor: str | None = None
     role: Role = "output"
     logit_format: Format | None = None
-    arithmetic: "Arithmetic" = field(default_factory=_exact)
+    arithmetic: Arithmetic = field(default_factory=Exact)
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An opened checkpoint and its head. `version` is isologit's own."""
+    """An opened checkpoint and its head; `digest` is under way, `version` is isologit's own."""
 
     checkpoint: Checkpoint
     head: Head
     settings: Settings
+    digest: Future[str]
     version: str = __version__
 
     @property
@@ -72,8 +69,13 @@ class Subject:
         """Which checkpoint this is."""
         return model_facts(self.checkpoint)
 
-    def matrix_facts(self, digest: str) -> MatrixFacts:
-        """Return which tensor W is, and why, given the digest of its bytes."""
+    @property
+    def sha256(self) -> str:
+        """The sha256 of W's bytes as stored; waits for it."""
+        return self.digest.result()
+
+    def matrix_facts(self) -> MatrixFacts:
+        """Return which tensor W is, and why, and the digest of its bytes."""
         head = self.head
         return MatrixFacts(
             tensor=head.tensor,
@@ -81,16 +83,20 @@ class Subject:
             tied=head.tied,
             shape=[head.matrix.n_tokens, head.matrix.width],
             dtype=head.matrix.format.name,
-            sha256=digest,
+            sha256=self.sha256,
             why=head.why,
         )
 
 
 def open_subject(spec: str, settings: Settings) -> Subject:
-    """Open a checkpoint and find its head. Reads headers alone."""
+    """Open a checkpoint, find its head, and set a thread to digest W. Reads headers alone else.
+
+    So a command opens its subject before it imports the job that it runs: the digest takes as long
+    as the imports, and hashlib does without the interpreter lock that they hold.
+    """
     checkpoint = open_checkpoint(spec)
     head = find_head(checkpoint, tensor=settings.tensor, role=settings.role)
-    return Subject(checkpoint, head, settings)
+    return Subject(checkpoint, head, settings, _digest_beside(head.matrix.words))
 
 
 def model_facts(checkpoint: Checkpoint) -> Model:
@@ -123,13 +129,20 @@ def head_facts(head: Head) -> HeadFacts:
     )
 
 
-def digest_beside(subject: Subject) -> Future[str]:
-    """Return the sha256 of W's bytes as stored, computed on a thread of its own meanwhile.
-
-    hashlib releases the interpreter lock, so this runs beside the passes over W.
-    """
-    words = subject.head.matrix.words
-    pool = ThreadPoolExecutor(1)
-    digest = pool.submit(lambda: sha256(words.view(np.uint8).data).hexdigest())
-    pool.shutdown(wait=False)
+def _digest_beside(words: StoredWords) -> Future[str]:
+    digest: Future[str] = Future()
+    Thread(target=_fill, args=(digest, words), name="digest of W").start()
     return digest
+
+
+def _fill(digest: Future[str], words: StoredWords) -> None:
+    data = words.reshape(-1).view(np.uint8).data
+    try:
+        running = sha256()
+        for start in range(0, len(data), _DIGESTED_BYTES):
+            running.update(data[start : start + _DIGESTED_BYTES])
+            if not main_thread().is_alive():
+                return  # the command has failed, and only this keeps its process
+        digest.set_result(running.hexdigest())
+    except BaseException as error:
+        digest.set_exception(error)

@@ -140,7 +140,7 @@ class TestFailure:
             "main()\n"
         )
         out = tmp_path / "results" / "out"
-        process = start("classes", model, "-o", out, program=("-c", program))
+        process = start("classes", model, "-q", "-o", out, program=("-c", program))
         assert process.stderr is not None
         assert process.stderr.readline() == b"writing\n"
         process.send_signal(signal.SIGINT)
@@ -264,21 +264,62 @@ class TestEscapes:
         assert r"[/F9]\x1b" in ran.out
 
 
-HEAVY = ("numba", "pyarrow", "torch", "scipy")
+# Also what sets these up, and what only a job or its output needs.
+HEAVY = ("numba", "llvmlite", "pyarrow", "pandas", "plotly", "torch", "scipy")
 
 
-def test_what_reads_headers_alone_imports_nothing_heavy(model: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        *((name, "--help") for name in COMMANDS),
+        ("inspect", "MODEL"),
+        ("inspect", "MODEL", "--json"),
+        ("inspect", "MODEL", "-v"),
+    ],
+    ids=" ".join,
+)
+def test_what_reads_headers_alone_imports_nothing_heavy(
+    model: Path, arguments: tuple[str, ...]
+) -> None:
     program = (
         "import sys, json\n"
         "from isologit.cli.main import run\n"
-        "model = sys.argv[1]\n"
-        "for arguments in (['--help'], ['--version'], ['audit', '--help'], ['classes', '--help'],\n"
-        "                  ['inspect', model], ['inspect', model, '--json']):\n"
-        "    assert run(arguments) == 0, arguments\n"
+        "assert run(sys.argv[1:]) == 0\n"
         f"print(json.dumps([m for m in {HEAVY} if m in sys.modules]), file=sys.stderr)\n"
     )
-    ran = finished(start(model, program=("-c", program)))
-    assert json.loads(ran.err) == []
+    given = [str(model) if argument == "MODEL" else argument for argument in arguments]
+    ran = finished(start(*given, program=("-c", program)))
+    assert (ran.code, json.loads(ran.err)) == (0, [])
+
+
+def test_w_is_being_digested_before_the_compiler_is_imported(model: Path) -> None:
+    program = (
+        "import sys\n"
+        "from isologit import subject\n"
+        "digest = subject._digest_beside\n"
+        "def watched(words):\n"
+        f"    early = [m for m in {HEAVY} if m in sys.modules]\n"
+        "    print(early, file=sys.stderr)\n"
+        "    return digest(words)\n"
+        "subject._digest_beside = watched\n"
+        "from isologit.cli.main import main\n"
+        "main()\n"
+    )
+    members = model.parent / "ids.json"
+    members.write_text("[1, 2, 3]")
+    for command in ("audit", "classes"):
+        ran = finished(start(command, model, "--members", members, program=("-c", program)))
+        assert (ran.code, ran.err) == (0, "[]\n")
+
+
+def test_a_job_without_a_directory_does_without_pyarrow(model: Path) -> None:
+    program = (
+        "import sys\nsys.modules['pyarrow'] = None\nfrom isologit.cli.main import main\nmain()\n"
+    )
+    ran = finished(start("audit", model, program=("-c", program)))
+    assert (ran.code, ran.err) == (0, "")
 
 
 def test_the_audit_in_exact_arithmetic_does_without_torch(model: Path) -> None:

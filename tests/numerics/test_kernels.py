@@ -1,7 +1,9 @@
 """The loops over stored words, each against slow Python."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def test_only_f16_words_are_viewed_as_signed() -> None:
     assert np.shares_memory(typed(words, F16), words)
 
 
-def test_kernels_compile_where_nothing_can_be_cached() -> None:
+def test_kernels_compile_where_nothing_can_be_cached(tmp_path: Path) -> None:
     """An installation that is read-only, and no home: as in many containers."""
     program = """
 import numba.core.caching as caching
@@ -71,7 +73,12 @@ matrix, state = Matrix.of_values([[2.0, 1.0]], F32), Vector.of_values([1.0, 3.0]
 print(exact.logits(matrix, state, F32).values[0])
 """
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert (ran.returncode, ran.stdout) == (0, "5.0\n"), ran.stderr
 

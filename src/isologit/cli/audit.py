@@ -54,20 +54,24 @@ def run(
     pole: Pole | None = None,
 ) -> None:
     """Run the job, write what was asked for, print the page."""
-    from isologit.audit import audit
-    from isologit.cli import terminal
     from isologit.output.directory import check_target
     from isologit.output.members import read_members
-    from isologit.output.results import write_results
-    from isologit.output.tables import audit_page
+    from isologit.subject import open_subject
 
     if output is not None:
         check_target(output, force=force)
     given = None if members is None else read_members(members)
+    subject = open_subject(model, shared.settings)
+    # Not before: W is being digested beside these.
+    from isologit.audit import audit_of
+    from isologit.cli import terminal
+    from isologit.output.tables import audit_page
+
+    if output is not None:
+        from isologit.output.results import write_results
+
     with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
-        findings, arrays = audit(
-            model, shared.settings, pole=pole, members=given, progress=progress
-        )
+        findings, arrays = audit_of(subject, pole=pole, members=given, progress=progress)
         paths: list[Path] = []
         if output is not None:
             progress("writing")

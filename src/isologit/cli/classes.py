@@ -51,13 +51,10 @@ def command(
     long as the mean row of the fullest cosine class there.
     """
     from isologit.checkpoint.state_file import read_state
-    from isologit.classes import classes
-    from isologit.cli import terminal
     from isologit.output.directory import check_target
     from isologit.output.members import read_members
-    from isologit.output.results import write_results
-    from isologit.output.tables import classes_page
     from isologit.request import FileState, Members, Pole
+    from isologit.subject import open_subject
 
     place = options.pole_of(pole, axes)
     given = [x for x in (token, members, state, place) if x is not None]
@@ -72,8 +69,17 @@ def command(
         at = read_members(members)
     elif state is not None:
         at = FileState(read_state(state, index), str(state))
+    subject = open_subject(model, shared.settings)
+    # Not before: W is being digested beside these.
+    from isologit.classes import classes_of
+    from isologit.cli import terminal
+    from isologit.output.tables import classes_page
+
+    if output is not None:
+        from isologit.output.results import write_results
+
     with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
-        findings, arrays = classes(model, shared.settings, at=at, progress=progress)
+        findings, arrays = classes_of(subject, at=at, progress=progress)
         paths: list[Path] = []
         if output is not None:
             progress("writing")

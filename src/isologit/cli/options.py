@@ -137,8 +137,10 @@ def settings_of(
 ) -> Settings:
     """Return the settings that the shared options stand for."""
     from isologit.numerics.arithmetic import parse_arithmetic
+    from isologit.numerics.compilation import leave_out_blas
 
     set_threads(threads)
+    leave_out_blas()
     try:
         chosen = parse_arithmetic(arithmetic)
     except ValueError as error:

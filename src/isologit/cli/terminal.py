@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
@@ -15,6 +15,9 @@ from isologit.findings import Record
 from isologit.output import tables
 from isologit.output.json_text import to_json
 from isologit.subject import Progress
+
+if TYPE_CHECKING:
+    from isologit.numerics.compilation import CodeDirectory
 
 
 def deliver(
@@ -94,19 +97,44 @@ def discard_stdout() -> None:
 
 @contextmanager
 def progress(*, quiet: bool, verbose: bool) -> Iterator[Progress]:
-    """Yield a function that names the step that begins.
+    """Yield a function that names the step that begins, and say so where kernels are compiled.
 
     With `verbose` each step's time is printed; otherwise a terminal shows the step while it runs.
     """
+    from isologit.numerics.compilation import listening
+
     console = Console(stderr=True, highlight=False, quiet=quiet)
+    with (
+        listening(lambda directory: _say_compiling(console, directory)) as compiling,
+        _steps(console, shown=not (verbose or quiet), timed=verbose) as begin,
+    ):
+        yield begin
+    if verbose and compiling.seconds:
+        console.print(f"compiling, within these steps: {compiling.seconds:.2f} s")
+
+
+def _say_compiling(console: Console, directory: "CodeDirectory") -> None:
+    kept = (
+        f"kept in {directory.path} for the next run"
+        if directory.lasts
+        else "the next run does so again, for want of a directory to keep it in (NUMBA_CACHE_DIR "
+        "can name one)"
+    )
+    # Not folded, and no markup: a path is to be copied as it is. The console that shows the step
+    # prints this above it.
+    console.print(f"compiling for this machine; {kept}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _steps(console: Console, *, shown: bool, timed: bool) -> Iterator[Progress]:
     started: list[tuple[str, float]] = []
 
     def ended() -> None:
-        if started and verbose:
+        if started and timed:
             name, since = started[-1]
             console.print(f"{name}: {time.perf_counter() - since:.2f} s")
 
-    if verbose or quiet or not console.is_terminal:
+    if not shown or not console.is_terminal:
 
         def begin(step: str) -> None:
             ended()

@@ -6,6 +6,7 @@ imported inside functions: listening must not cost the half second that it takes
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import stat
@@ -13,8 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ _with_blas = True
 _BLAS = "scipy.linalg.cython_blas"
 
 
-@contextmanager
+@contextlib.contextmanager
 def listening(begun: Begun) -> Iterator[Compiling]:
     """Call `begun` once if anything is compiled in this block, and yield how long that took.
 
@@ -72,6 +73,8 @@ def listening(begun: Begun) -> Iterator[Compiling]:
 def keep_machine_code() -> None:
     """Settle where kernels are cached, before the first is defined, and listen to the compiler.
 
+    Every module that defines a kernel imports one that calls this. Later calls do nothing.
+
     numba looks beside the source and in the user's cache directory. Where it can write to neither,
     as in a container with a read-only installation and no home, it would refuse to compile: then a
     directory of the user's own among the temporary files serves, or one for this process alone.
@@ -81,6 +84,7 @@ def keep_machine_code() -> None:
         if not _with_blas:
             _start_without_blas()
         _directory = _numbas_choice() or _our_choice()
+        _forget_other_sources(_directory.path)
         _listen()
 
 
@@ -125,7 +129,31 @@ def _our_choice() -> CodeDirectory:
         path = Path(tempfile.mkdtemp(prefix="isologit-kernels-"))
         atexit.register(shutil.rmtree, path, ignore_errors=True)
     numba.config.CACHE_DIR = str(path)
-    return CodeDirectory(path, lasts)
+    chosen = _numbas_choice()
+    return CodeDirectory(path if chosen is None else chosen.path, lasts)
+
+
+def _forget_other_sources(directory: Path) -> None:
+    """Remove machine code that was made from other sources than these.
+
+    numba holds a kernel against the file that defines it alone. Kernels here are made with
+    functions of other files too, and an update may change only those: what it kept would run on.
+    The directory is the one of this package's numerics, so all that numba keeps there is ours.
+    """
+    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    running = sha256()
+    for source in sources:
+        if b"numba" in source or b"llvmlite" in source:
+            running.update(source)
+    stamp = directory / "isologit-kernels.sha256"
+    with contextlib.suppress(OSError):
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == running.hexdigest():
+            return
+    # Another process may do the same meanwhile: at worst a kernel is compiled once more.
+    with contextlib.suppress(OSError):
+        for kept in (*directory.glob("*.nbi"), *directory.glob("*.nbc")):
+            kept.unlink(missing_ok=True)
+        stamp.write_text(running.hexdigest(), encoding="utf-8")
 
 
 def private_directory(parent: Path) -> Path | None:
@@ -139,8 +167,10 @@ def private_directory(parent: Path) -> Path | None:
         return None  # no owner to ask for, so none to trust
     path = parent / f"isologit-kernels-{os.geteuid()}"
     try:
+        if not _settled(parent.stat()):
+            return None
         path.mkdir(mode=0o700, exist_ok=True)
-        if not (_settled(parent.stat()) and _closed(path.lstat())):
+        if not _closed(path.lstat()):
             return None
         # Neither mode nor owner tells of a file system that is read-only, or full.
         tempfile.TemporaryFile(dir=path).close()

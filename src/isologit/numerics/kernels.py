@@ -64,17 +64,23 @@ def sum_columns(words, rows, sums, magnitudes):  # type: ignore[no-untyped-def]
 @numba.njit(nogil=True, cache=True)
 def rows_equal(words, left, right, fold_zeros, equal):  # type: ignore[no-untyped-def]
     """Say for each pair of rows whether all words are equal; with ``fold_zeros`` −0 equals +0."""
-    one = np.uint64(1)
-    sign = one << (np.uint64(words.itemsize * 8) - one)
+    zero = words.dtype.type(0)
+    sign = words.dtype.type(1 << (words.itemsize * 8 - 1))
     for n in range(left.shape[0]):
-        same = True
-        for k in range(words.shape[1]):
-            a = words[left[n], k]
-            b = words[right[n], k]
-            if a != b and not (fold_zeros and (np.uint64(a | b) & (sign - one)) == np.uint64(0)):
-                same = False
+        # Stretches without a way out in the middle are compared many words at a time.
+        different = zero
+        for start in range(0, words.shape[1], 256):
+            a = words[left[n], start : start + 256]
+            b = words[right[n], start : start + 256]
+            for k in range(a.shape[0]):
+                x, y = a[k], b[k]
+                if fold_zeros:
+                    x = zero if x == sign else x
+                    y = zero if y == sign else y
+                different |= x ^ y
+            if different != zero:
                 break
-        equal[n] = same
+        equal[n] = different == zero
 
 
 @intrinsic

@@ -19,7 +19,10 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils, types
 
+from isologit.numerics.compilation import keep_machine_code
 from isologit.numerics.formats import BF16, Format
+
+keep_machine_code()
 
 CHUNK = 32
 # How many chunks are summed in binary32 before the sum goes on in binary64.
@@ -165,16 +168,19 @@ def for_chunks(
 
 
 def load(builder: Any, pointer: Any, kind: ir.Type, align: int) -> Any:
+    """Load a vector from an address of so many bytes' alignment."""
     vector = builder.load(builder.bitcast(pointer, kind.as_pointer()))
     vector.align = align
     return vector
 
 
 def at(builder: Any, pointer: Any, offset: int) -> Any:
+    """Return the address of the element so many further on."""
     return builder.gep(pointer, [ir.Constant(I64, offset)])
 
 
 def fold(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Combine a vector's lanes into one, by halves."""
     count = vector.type.count
     undefined = ir.Constant(vector.type, ir.Undefined)
     while count > 1:

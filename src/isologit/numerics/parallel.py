@@ -5,7 +5,7 @@ Every kernel treats a row by itself, so results do not depend on the number of t
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from threading import Lock, Thread
 
 # Small enough that the threads end together, large enough that a call costs nothing beside it.
 _BLOCK_BYTES = 8 << 20
@@ -34,19 +34,37 @@ def get_threads() -> int:
 
 
 def for_blocks(work: Callable[[int, int], object], n_rows: int, row_bytes: int) -> None:
-    """Call ``work(start, stop)`` over ``range(n_rows)`` in blocks, on `get_threads` threads."""
+    """Call ``work(start, stop)`` over ``range(n_rows)`` in blocks, on `get_threads` threads.
+
+    The caller's thread is one of them. After an error no further block is begun, and the first
+    error is raised once all threads are done.
+    """
     step = max(1, _BLOCK_BYTES // max(row_bytes, 1))
-    blocks = [(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
-    threads = min(get_threads(), len(blocks))
-    if threads <= 1:
-        for start, stop in blocks:
-            work(start, stop)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        running = [pool.submit(work, start, stop) for start, stop in blocks]
-        try:
-            for done in running:
-                done.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    starts = range(0, n_rows, step)
+    # Whoever is free takes the next block; handing each to a pool costs as much as a small pass.
+    turn = iter(starts)
+    lock = Lock()
+    errors: list[BaseException] = []
+
+    def drain() -> None:
+        while not errors:
+            with lock:
+                start = next(turn, None)
+            if start is None:
+                return
+            try:
+                work(start, min(start + step, n_rows))
+            except BaseException as error:  # an interrupt, too, has to stop the others
+                errors.append(error)
+
+    helpers = [Thread(target=drain) for _ in range(min(get_threads(), len(starts)) - 1)]
+    for helper in helpers:
+        helper.start()
+    try:
+        drain()
+    except BaseException as error:  # an interrupt between two blocks
+        errors.append(error)
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[0]

@@ -4,9 +4,10 @@ Keys and dtypes are the seed's, so that its notebooks load what isologit writes,
 they write. The files carry source, arithmetic, W's sha256 and version in their metadata.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -26,7 +27,11 @@ from isologit.findings import Audit, Classes
 from isologit.numerics.stored import Vector
 from isologit.output.json_text import utf8
 from isologit.request import Members
-from isologit.steps import Arrays
+
+if TYPE_CHECKING:
+    # For annotations alone: it brings the compiler of the kernels with it, and a cluster is read
+    # before that is needed.
+    from isologit.steps import Arrays
 
 Array = npt.NDArray[Any]
 
@@ -76,7 +81,7 @@ def read_cluster(path: Path) -> Members:
     return Members(ids, str(path), cosine, vocabulary, header.metadata.get("matrix_sha256"))
 
 
-def write_cluster_members(path: Path, arrays: Arrays, metadata: dict[str, str]) -> None:
+def write_cluster_members(path: Path, arrays: "Arrays", metadata: dict[str, str]) -> None:
     """Write the cluster under the keys of the seed's 1.4a."""
     ids = _required(arrays.cluster_ids)
     n_tokens = arrays.subject.head.matrix.n_tokens
@@ -93,7 +98,7 @@ def write_cluster_members(path: Path, arrays: Arrays, metadata: dict[str, str]) 
     _save(path, tensors, metadata)
 
 
-def write_cluster_logits(path: Path, arrays: Arrays, metadata: dict[str, str]) -> None:
+def write_cluster_logits(path: Path, arrays: "Arrays", metadata: dict[str, str]) -> None:
     """Write the logit class and its state under the keys of the seed's 1.5c."""
     ids = _required(arrays.class_ids)
     if arrays.logits is None or arrays.state is None:
@@ -130,7 +135,15 @@ def _required(ids: TokenIds | None) -> TokenIds:
 
 def _save(path: Path, tensors: dict[str, Array], metadata: dict[str, str]) -> None:
     # Not save_file: a full disk would surface as its own error instead of an OSError.
-    path.write_bytes(save(tensors, metadata))
+    whole = save(tensors, metadata)
+    length = int.from_bytes(whole[:8], "little")
+    # The library keeps metadata in an order that differs from run to run. Offsets count from the
+    # end of the header, so its length is free.
+    header = json.loads(whole[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + length :])
 
 
 def _as_numpy(vector: Vector) -> Array:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted
-from isologit.figures import Reproduction
 from isologit.findings import (
     Audit,
     CentroidFacts,
@@ -18,6 +18,10 @@ from isologit.findings import (
 )
 from isologit.inspection import Inspection
 from isologit.output import sentences
+
+if TYPE_CHECKING:
+    # For annotations alone: no other page than its own needs what it imports.
+    from isologit.figures import Reproduction
 
 _CLASSES_SHOWN = 20
 
@@ -96,7 +100,7 @@ def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableTy
     )
 
 
-def reproduction_page(findings: Reproduction) -> RenderableType:
+def reproduction_page(findings: "Reproduction") -> RenderableType:
     """Return each published figure beside this run's."""
     table = Table(box=None, pad_edge=False)
     for column in ("figure", "published", "this run", "verdict", "arithmetic"):

@@ -1,0 +1,78 @@
+"""Where machine code is kept: a shared place is trusted only where nobody else could have been."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from isologit.numerics.compilation import private_directory
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no such owners")
+
+
+@pytest.fixture
+def shared_place(tmp_path: Path) -> Path:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    place.chmod(0o1777)
+    return place
+
+
+def test_a_directory_is_made_for_this_user_alone(shared_place: Path) -> None:
+    path = private_directory(shared_place)
+    assert path == shared_place / f"isologit-kernels-{os.geteuid()}"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert list(path.iterdir()) == []
+
+
+def test_it_is_found_again_with_what_it_holds(shared_place: Path) -> None:
+    path = private_directory(shared_place)
+    assert path is not None
+    (path / "kernel.nbc").touch()
+    assert private_directory(shared_place) == path
+    assert (path / "kernel.nbc").exists()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])
+def test_one_that_others_can_look_into_is_refused(shared_place: Path, mode: int) -> None:
+    path = private_directory(shared_place)
+    assert path is not None
+    path.chmod(mode)
+    assert private_directory(shared_place) is None
+
+
+def test_a_link_is_refused_even_to_a_directory_of_one_s_own(shared_place: Path) -> None:
+    elsewhere = shared_place / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (shared_place / f"isologit-kernels-{os.geteuid()}").symlink_to(elsewhere)
+    assert private_directory(shared_place) is None
+
+
+def test_a_file_in_the_way_is_refused(shared_place: Path) -> None:
+    (shared_place / f"isologit-kernels-{os.geteuid()}").touch(mode=0o700)
+    assert private_directory(shared_place) is None
+
+
+def test_a_place_where_others_can_rename_it_is_refused(shared_place: Path) -> None:
+    shared_place.chmod(0o777)
+    assert private_directory(shared_place) is None
+    shared_place.chmod(0o755)
+    assert private_directory(shared_place) is not None
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away"
+)
+def test_somebody_else_s_is_refused(shared_place: Path) -> None:
+    path = private_directory(shared_place)
+    assert path is not None
+    os.chown(path, 12345, 12345)
+    assert private_directory(shared_place) is None
+    os.chown(path, 0, 0)
+    os.chown(shared_place, 12345, 12345)
+    assert private_directory(shared_place) is None
+
+
+def test_a_place_that_is_not_there_is_none(tmp_path: Path) -> None:
+    assert private_directory(tmp_path / "nowhere") is None
