@@ -92,6 +92,44 @@ def test_an_axis_that_every_eighth_row_misses_is_found() -> None:
     assert axes.axes[0, 0] == pytest.approx(1, abs=1e-12)
 
 
+def test_close_eigenvalues_of_a_large_matrix_are_told_apart() -> None:
+    # Gaussian rows: gaps of a percent and less, far below what a search in binary32 can resolve.
+    rows = np.random.default_rng(5).normal(size=(12_000, 400))
+    matrix = Matrix.of_values(rows, BF16)
+    axes = principal_axes(matrix, tolerance=1e-9)
+    values, vectors = dense(matrix)
+    assert values[2] / values[3] < 1.01
+    np.testing.assert_allclose(axes.eigenvalues, values[:3], rtol=1e-12)
+    assert (sines(axes.axes, vectors[:3]) <= axes.sine_bounds + 1e-12).all()
+    assert (axes.sine_bounds <= 1e-9).all()
+    # A few of them in binary64, which starts from all that binary32 found.
+    assert axes.passes <= 55
+
+
+@pytest.mark.parametrize("scale", [2.0**-140, 2.0**115])
+def test_a_large_matrix_beyond_the_range_of_binary32_has_the_same_axes(scale: float) -> None:
+    rng = np.random.default_rng(8)
+    sizes = np.full(400, 20.0)
+    sizes[:3] = 400, 300, 200
+    # Integers, so that the scaled numbers are exact, subnormal as the small ones are.
+    values = np.round(rng.normal(size=(12_000, 400)) * sizes)
+    axes = principal_axes(Matrix.of_values(values, F32))
+    scaled = principal_axes(Matrix.of_values(values * scale, F32))
+    np.testing.assert_allclose(scaled.axes, axes.axes, atol=2e-6)
+    np.testing.assert_allclose(scaled.eigenvalues, axes.eigenvalues * scale**2, rtol=1e-10)
+
+
+def test_equal_eigenvalues_of_a_large_matrix_are_refused_within_bounds() -> None:
+    rng = np.random.default_rng(4)
+    half = np.zeros((6000, 400))
+    half[600:, 2:] = rng.normal(size=(5400, 398))
+    half[:300, 0] = 30
+    half[300:600, 1] = 30
+    matrix = Matrix.of_values(np.concatenate([half, -half]), BF16)
+    with pytest.raises(UndeterminedAxesError, match=r"axis 1 of .* after ([1-9]|[1-4][0-9]) pas"):
+        principal_axes(matrix)
+
+
 def test_a_tighter_tolerance_is_met() -> None:
     matrix = sample(2000, 150)
     axes = principal_axes(matrix, tolerance=1e-11)
@@ -128,8 +166,9 @@ def test_of_components_equal_by_symmetry_the_first_is_positive() -> None:
 
 
 @every_format
-def test_the_number_of_threads_changes_no_bit(format_: Format) -> None:
-    matrix = sample(5000, 60, format_)
+@pytest.mark.parametrize(("n_tokens", "width"), [(5000, 60), (12_000, 400)])
+def test_the_number_of_threads_changes_no_bit(n_tokens: int, width: int, format_: Format) -> None:
+    matrix = sample(n_tokens, width, format_)
     set_threads(1)
     one = principal_axes(matrix)
     set_threads(3)

@@ -18,25 +18,20 @@ import numpy.typing as npt
 from isologit.equivalence.edge import FALSE_ALARM_RATE, FEWEST_ROWS, LEAST_RATIO, Edge, EdgeTest
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import row_classes
-from isologit.numerics import distances, kernels
+from isologit.numerics.blocks import LEAF_POINTS
+from isologit.numerics.distances import sketch_rows, square_distances
 from isologit.numerics.formats import Float64s
-from isologit.numerics.parallel import for_blocks
+from isologit.numerics.neighbours import isolation
+from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix
 
-_LEAF_ROWS = 32
-# A subsample keeps one row in four of the one before it, so that a cluster of any size fills some
-# half of a leaf in one of them.
-_THINNING = 4
 _MOST_CLUSTERS = 32
 _MOST_FAILURES = 8
 _MOST_ROUNDS = 8
 # In nats, among the rows of a leaf. Ordinary rows next to a cluster reach 3 or 4; a row of a
 # cluster that can pass has 5 or more unless its own leaf cuts it off from the others.
 _LEAST_SCORE = 4.0
-_SEED = 20_250_701
 _BLOCK_ROWS = 1024
-# What a leaf costs, in bytes of a matrix pass: 32² sketched distances and as many sorted numbers.
-_LEAF_BYTES = 1 << 17
 
 Rows = npt.NDArray[np.int64]
 
@@ -91,16 +86,17 @@ def find_clusters(matrix: Matrix, rows: Partition | None = None) -> list[Cluster
     if len(cloud.rows) < 2 * FEWEST_ROWS:
         return []
     test = EdgeTest(cloud.multiplicities > 1)
-    scores, nearest = _isolation(cloud.sketch)
+    scores, nearest = isolation(cloud.sketch)
     found: list[_Found] = []
     seen = (scores < _LEAST_SCORE) | (LEAST_RATIO * nearest > np.quantile(nearest, 0.75))
     failures = 0
-    for row in np.argsort(-scores, kind="stable"):
+    candidates = np.flatnonzero(~seen)
+    for row in candidates[np.argsort(-scores[candidates], kind="stable")]:
         if seen[row]:
             continue
         by_distance, grown = _grow(cloud, test, int(row))
         if grown is None:
-            seen[by_distance[:_LEAF_ROWS]] = True
+            seen[by_distance[:LEAF_POINTS]] = True
         else:
             seen[grown.members] = True
         if grown is not None and _is_dense(grown.members, nearest):
@@ -134,7 +130,7 @@ class _Cloud:
     multiplicities
         ``[U]`` how many tokens hold that row.
     sketch
-        ``[U, k]`` each row in k ≤ 32 numbers.
+        ``[U, 32]`` (`sketch_rows`).
     """
 
     matrix: Matrix
@@ -146,16 +142,12 @@ class _Cloud:
     @classmethod
     def of(cls, matrix: Matrix, partition: Partition) -> "_Cloud":
         """Leave out duplicates, zero rows and rows with an infinity or a NaN."""
-        sizes = partition.sizes()
         first = partition.firsts().astype(np.int64)
-        sketch = _sketch(matrix, first)
-        takes_part = np.asarray(np.isfinite(sketch).all(axis=1))
-        for n in np.flatnonzero(~sketch.any(axis=1)):
-            takes_part[n] = matrix.rows(first[n]).any()
-        if takes_part.all():
-            return cls(matrix, partition.labels, first, sizes, sketch)
-        first, sizes, sketch = first[takes_part], sizes[takes_part], sketch[takes_part]
-        return cls(matrix, partition.labels, first, sizes, sketch)
+        scan = scan_rows(matrix)
+        takes_part = (scan.finite & ~scan.zero)[first]
+        rows = first[takes_part]
+        sizes = partition.sizes()[takes_part]
+        return cls(matrix, partition.labels, rows, sizes, sketch_rows(matrix, rows))
 
     def values(self, members: Rows) -> Float64s:
         """Return the values of some of the distinct rows, ``[n, d]``."""
@@ -170,16 +162,7 @@ class _Cloud:
 
     def square_distances(self, centre: Float64s) -> Float64s:
         """Return each distinct row's squared distance from a point, ``[U]``."""
-        squares = np.empty(len(self.rows))
-        words = kernels.typed(self.matrix.words, self.matrix.format)
-        for_blocks(
-            lambda start, stop: distances.square_distances(
-                words, self.rows, centre, start, stop, squares
-            ),
-            len(self.rows),
-            self.matrix.width * self.matrix.format.itemsize,
-        )
-        return squares
+        return square_distances(self.matrix, self.rows, centre)
 
     def cluster(self, found: _Found) -> Cluster:
         """Return the tokens of a cluster's rows, and why it is one."""
@@ -199,59 +182,6 @@ class _Cloud:
         return Cluster(token_ids, edge.evidence, edge.ratio, why)
 
 
-def _sketch(matrix: Matrix, rows: Rows) -> Float64s:
-    """Return some rows in at most 32 numbers each, ``[n, k]``, all distances shrunk much alike.
-
-    Each number is a sum over every 32nd column with fixed random signs and sizes. The sizes keep
-    rows of small integers apart, whose differences would often cancel under signs alone.
-    """
-    # The raw stream of PCG64 is the same in every version of numpy.
-    random = np.random.PCG64(_SEED).random_raw(matrix.width)
-    sizes = 0.75 + (random >> np.uint64(11)) * 2.0**-54
-    weights = np.where(random & np.uint64(1), -sizes, sizes)
-    sketch = np.empty((len(rows), min(distances.SKETCH_WIDTH, matrix.width)))
-    words = kernels.typed(matrix.words, matrix.format)
-    for_blocks(
-        lambda start, stop: distances.sketch_rows(words, rows, weights, start, stop, sketch),
-        len(rows),
-        matrix.width * matrix.format.itemsize,
-    )
-    return sketch
-
-
-def _isolation(sketch: Float64s) -> tuple[Float64s, Float64s]:
-    """Return how sharply the near neighbours of each row end, and its nearest one's distance.
-
-    Both are of sketches, and among the few rows that share a leaf of a tree with it.
-    """
-    n_rows = len(sketch)
-    scores = np.zeros(n_rows)
-    nearest = np.full(n_rows, np.inf)
-    order = np.argsort(np.random.PCG64(_SEED).random_raw(n_rows), kind="stable")
-    columns = _split_columns(sketch[order[:4096]])
-    n_kept = n_rows
-    while n_kept >= 2 * FEWEST_ROWS:
-        # Two trees that halve in other columns: what one cuts in two the other keeps whole.
-        for first in (0, len(columns) // 2):
-            kept = order[:n_kept].copy()
-            _search_leaves(sketch, np.roll(columns, -first), kept, scores, nearest)
-        if n_kept <= _LEAF_ROWS:
-            break
-        n_kept //= _THINNING
-    return scores, np.sqrt(nearest)
-
-
-def _search_leaves(
-    sketch: Float64s, columns: Rows, kept: Rows, scores: Float64s, nearest: Float64s
-) -> None:
-    bounds = distances.halve(sketch, columns, kept, _LEAF_ROWS)
-    for_blocks(
-        lambda start, stop: distances.isolation(sketch, kept, bounds, start, stop, scores, nearest),
-        len(bounds) - 1,
-        _LEAF_BYTES,
-    )
-
-
 def _is_dense(members: Rows, nearest: Float64s) -> bool:
     """Return whether a group's rows lie closer together than other rows do among themselves.
 
@@ -262,22 +192,13 @@ def _is_dense(members: Rows, nearest: Float64s) -> bool:
     return bool(LEAST_RATIO * among <= np.quantile(np.delete(nearest, members), 0.75))
 
 
-def _split_columns(sample: Float64s) -> npt.NDArray[np.int64]:
-    """Return the columns in which rows differ most, widest first."""
-    low, high = np.quantile(sample, [0.05, 0.95], axis=0)
-    spread = high - low
-    widest = np.argsort(-spread, kind="stable")
-    columns: Rows = widest[spread[widest] >= spread.max() / 4]
-    return columns
-
-
 def _grow(cloud: _Cloud, test: EdgeTest, row: int) -> tuple[Rows, _Found | None]:
     """Look for an edge around a row, then around the centre of what it encloses, and so on.
 
     Returns all rows by distance from that row, and the cluster at the fixed point.
     """
     squares = cloud.square_distances(cloud.values(np.array([row]))[0])
-    order = from_row = np.argsort(squares, kind="stable")
+    order = from_row = _by_size(squares)
     edge = test.likely_edge(squares, order)
     members: Rows = np.empty(0, dtype=np.int64)
     for _ in range(_MOST_ROUNDS):
@@ -288,9 +209,18 @@ def _grow(cloud: _Cloud, test: EdgeTest, row: int) -> tuple[Rows, _Found | None]
             break
         members = grown
         squares = cloud.square_distances(cloud.centre(members))
-        order = np.argsort(squares, kind="stable")
+        order = _by_size(squares)
         edge = test.edge(squares, order)
     return from_row, _Found(members, edge) if edge is not None else None
+
+
+def _by_size(squares: Float64s) -> Rows:
+    """Return the stable order of numbers; three times as fast where no two are equal."""
+    order = np.argsort(squares)
+    ordered = squares[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        return np.argsort(squares, kind="stable")
+    return order
 
 
 def _disjoint(found: list[_Found]) -> list[_Found]:

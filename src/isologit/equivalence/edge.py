@@ -123,17 +123,17 @@ class EdgeTest:
         sorted_squares = squares[order]
         duplicated = np.cumsum(self._duplicated[order], dtype=np.int64)
         largest = min(int(_LARGEST_SHARE * n_rows), n_rows - FEWEST_ROWS)
+        least_far = np.where(sorted_squares > 0, least_ratio**2 * sorted_squares, np.inf)
         best: Edge | None = None
         for stragglers in self._stragglers.tolist():
             first = max(FEWEST_ROWS - 1, _ROWS_PER_STRAGGLER * stragglers)
-            ends = np.arange(first, max(largest - stragglers, first))
+            stop = max(largest - stragglers, first)
+            beyond = sorted_squares[first + stragglers + 1 : stop + stragglers + 1]
             # The rows inside are 0 … n; one of them stands for the centre, so n count.
-            near = sorted_squares[ends]
-            far = sorted_squares[ends + stragglers + 1]
-            wide = (near > 0) & (far >= least_ratio**2 * near)
-            ends, near, far = ends[wide], near[wide], far[wide]
+            ends = first + np.flatnonzero(beyond >= least_far[first:stop])
             if not len(ends):
                 continue
+            near, far = sorted_squares[ends], sorted_squares[ends + stragglers + 1]
             thresholds = self._thresholds(ends)
             evidence = self._evidence(sorted_squares, ends, stragglers)
             evidence += self._evidence_of_duplicates(duplicated, ends, thresholds)

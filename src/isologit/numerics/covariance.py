@@ -12,13 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from isologit.numerics import kernels, products
+from isologit.numerics.bases import inner_products
 from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
-from isologit.numerics.products import BLOCK
+from isologit.numerics.products import BLOCK, TILE
+from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix
 
 # Enough for any sensible number of threads; each holds [8, d] sums of its own.
 _ROW_BLOCKS = 64
+# As many bytes as make a block of rows fill a thread's turn by itself.
+_ALONE = 1 << 62
 
 Apply = Callable[[Float64s], Float64s]
 
@@ -44,17 +48,30 @@ class Moments:
 
 
 def moments_of(matrix: Matrix) -> Moments:
-    """Return the finite rows of a matrix and their first two moments, in one pass."""
-    blocks = _row_blocks(matrix.n_tokens)
-    finite = np.empty(matrix.n_tokens, dtype=np.bool_)
-    sums = np.zeros((len(blocks), 2, matrix.width))
-    words = kernels.typed(matrix.words, matrix.format)
-    _for_each(lambda n: products.sum_rows(words, *blocks[n], finite, sums[n]), len(blocks), matrix)
-    rows = np.flatnonzero(finite)
-    mean, mean_square = sums.sum(axis=0) / max(len(rows), 1)
+    """Return the finite rows of a matrix and their first two moments, in one pass.
+
+    Two more where some rows are not finite.
+    """
+    rows = np.arange(matrix.n_tokens)
+    with np.errstate(invalid="ignore"):
+        sums = _sums_and_squares(matrix, rows)
+    # A NaN or an infinity shows in the sums; of finite rows not even the squares overflow.
+    if not np.isfinite(sums).all():
+        rows = np.flatnonzero(scan_rows(matrix).finite)
+        sums = _sums_and_squares(matrix, rows)
+    mean, mean_square = sums / max(len(rows), 1)
     # A constant column of many tokens may come out a little below zero.
     variance = float(np.maximum(mean_square - mean * mean, 0.0).sum())
     return Moments(rows, mean, variance)
+
+
+def _sums_and_squares(matrix: Matrix, rows: npt.NDArray[np.int64]) -> Float64s:
+    """Return the sums of some rows and of their squares, ``[2, d]``."""
+    words = kernels.typed(matrix.words, matrix.format)
+    blocks = _row_blocks(len(rows))
+    sums = np.zeros((len(blocks), products.packed_size(2, matrix.width)))
+    _for_each(lambda n: products.add_moments(words, rows, *blocks[n], sums[n]), len(blocks))
+    return products.unpacked(sums.sum(axis=0), 2, matrix.width, matrix.format, np.float64)
 
 
 def covariance_product(
@@ -65,28 +82,33 @@ def covariance_product(
 ) -> Apply:
     """Return the function that multiplies ``[n, d]`` vectors by the covariance of some rows.
 
-    The covariance is in units of the square of ``moments.unit``, which keeps binary32 in range.
+    The covariance is about the mean of all rows, and in units of the square of ``moments.unit``.
+    A row's products are centred rather than the row: they are small where the rows lie far from the
+    origin but close together, and so is what their rounding errors, and the mean's, come to.
     """
     blocks = _row_blocks(len(rows))
     words = kernels.typed(matrix.words, matrix.format)
-    scale = precision(1 / moments.unit)
-    # Rounding the mean to binary32 moves every row alike: an error of second order.
-    mean = (moments.mean / moments.unit).astype(precision)
+    sums = np.empty((len(blocks), products.packed_size(BLOCK, matrix.width)))
+    totals = np.empty((len(blocks), BLOCK))
 
     def apply(vectors: Float64s) -> Float64s:
         result = np.empty_like(vectors)
         for first in range(0, len(vectors), BLOCK):
-            chosen = vectors[first : first + BLOCK]
-            padded = np.zeros((BLOCK, matrix.width), precision)
-            padded[: len(chosen)] = chosen
-            sums = np.zeros((len(blocks), *padded.shape), precision)
+            chosen = vectors[first : first + BLOCK] / moments.unit
+            rounded = np.zeros((BLOCK, matrix.width), precision)
+            rounded[: len(chosen)] = chosen
+            offsets = inner_products(rounded, moments.mean[None])[:, 0].astype(precision)
+            basis = products.packed(rounded, matrix.format)
 
-            def add(n: int, basis: Any = padded, into: Any = sums) -> None:
-                products.apply_rows(words, rows, *blocks[n], scale, mean, basis, into[n])
+            def add(n: int, basis: Any = basis, offsets: Any = offsets) -> None:
+                products.add_products(words, rows, *blocks[n], basis, offsets, sums[n], totals[n])
 
-            _for_each(add, len(blocks), matrix)
-            total = sums.sum(axis=0, dtype=np.float64)
-            result[first : first + BLOCK] = total[: len(chosen)] / len(rows)
+            _for_each(add, len(blocks))
+            product = products.unpacked(
+                sums.sum(axis=0), BLOCK, matrix.width, matrix.format, precision
+            )
+            product -= totals.sum(axis=0)[:, None] * moments.mean
+            result[first : first + BLOCK] = product[: len(chosen)] / (moments.unit * len(rows))
         return result
 
     return apply
@@ -94,17 +116,16 @@ def covariance_product(
 
 def _row_blocks(n_rows: int) -> list[tuple[int, int]]:
     """Cut rows into at most `_ROW_BLOCKS` blocks, whose bounds depend on nothing but the number."""
-    step = max(BLOCK * 64, -(-n_rows // (_ROW_BLOCKS * BLOCK)) * BLOCK)
+    step = max(TILE * 64, -(-n_rows // (_ROW_BLOCKS * TILE)) * TILE)
     return [(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
-def _for_each(work: Callable[[int], object], n_blocks: int, matrix: Matrix) -> None:
+def _for_each(work: Callable[[int], object], n_blocks: int) -> None:
     """Call ``work(n)`` for each block of rows, on as many threads as isologit uses."""
 
     def some(start: int, stop: int) -> None:
         for n in range(start, stop):
             work(n)
 
-    row_bytes = matrix.width * matrix.format.itemsize
-    # A product costs some ten times more than reading the row.
-    for_blocks(some, n_blocks, 10 * row_bytes * matrix.n_tokens // max(n_blocks, 1))
+    # One at a time: there are few, and each is a millisecond or so.
+    for_blocks(some, n_blocks, _ALONE)

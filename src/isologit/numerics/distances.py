@@ -1,138 +1,150 @@
-"""Loops for finding near rows: short sketches of rows, distances, and neighbours among sketches.
+"""Passes over W that find near rows: short sketches of rows, and squared distances from a point.
 
-Compiled by numba like `kernels`, and like it without a copy of a matrix. Everything here is
-binary64 and each row is treated by itself, so results do not depend on the number of threads.
+Both read the rows with `isologit.numerics.lanes` and do everything in binary64: the rows of a tight
+cluster differ in the last bits of large numbers, so differences are taken before they are squared.
+Each row is treated by itself, so results do not depend on the number of threads.
 """
+
+from typing import Any
 
 import numba
 import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
-from isologit.numerics.kernels import widen
+from isologit.numerics import kernels, lanes
+from isologit.numerics.formats import Float64s, Format
+from isologit.numerics.parallel import for_blocks
+from isologit.numerics.stored import Matrix
 
-SKETCH_WIDTH = 32
+SKETCH_WIDTH = lanes.CHUNK
+_SEED = 20_250_701
 
-_REASSOCIATE = {"reassoc", "contract"}
 
+def sketch_rows(matrix: Matrix, rows: npt.NDArray[np.int64]) -> Float64s:
+    """Return some rows in 32 numbers each, ``[n, 32]``, all distances shrunk much alike.
 
-@numba.njit(nogil=True, cache=True, fastmath=_REASSOCIATE)
-def sketch_rows(words, rows, weights, start, stop, sketch):  # type: ignore[no-untyped-def]
-    """Fill ``sketch[n, j]`` with the weighted sum of columns j, j + 32, j + 64, … of a row.
-
-    The row is ``words[rows[n]]``; ``sketch`` has 32 columns, or d where d is less.
+    Each number is a sum over every 32nd column with fixed random signs and sizes, or 0 where there
+    are fewer columns. The sizes keep rows of small integers apart, whose differences would often
+    cancel under signs alone. Rows with an infinity or a NaN have no sketch of any use.
     """
-    width = words.shape[1]
-    whole = width - width % SKETCH_WIDTH
-    sums = np.empty(SKETCH_WIDTH)
-    for n in range(start, stop):
-        row = words[rows[n]]
-        for j in range(SKETCH_WIDTH):
-            sums[j] = 0.0
-        for first in range(0, whole, SKETCH_WIDTH):
-            # Slices of a constant length: the inner loop then runs in registers.
-            part = row[first : first + SKETCH_WIDTH]
-            part_weights = weights[first : first + SKETCH_WIDTH]
-            for j in range(SKETCH_WIDTH):
-                sums[j] += widen(part[j]) * part_weights[j]
-        for k in range(whole, width):
-            sums[k - whole] += widen(row[k]) * weights[k]
-        for j in range(sketch.shape[1]):
-            sketch[n, j] = sums[j]
+    # The raw stream of PCG64 is the same in every version of numpy.
+    random = np.random.PCG64(_SEED).random_raw(matrix.width)
+    sizes = 0.75 + (random >> np.uint64(11)) * 2.0**-54
+    weights = _packed(np.where(random & np.uint64(1), -sizes, sizes), matrix.format)
+    sketch = np.empty((len(rows), SKETCH_WIDTH))
+    words = kernels.typed(matrix.words, matrix.format)
+    for_blocks(
+        lambda start, stop: _fill_sketch(words, rows, weights, start, stop, sketch),
+        len(rows),
+        matrix.width * matrix.format.itemsize,
+    )
+    return sketch
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_REASSOCIATE)
-def square_distances(words, rows, centre, start, stop, squares):  # type: ignore[no-untyped-def]
-    """Fill ``squares[n]`` with the squared distance of ``words[rows[n]]`` from a point."""
-    for n in range(start, stop):
-        row = rows[n]
-        total = 0.0
-        for k in range(words.shape[1]):
-            difference = widen(words[row, k]) - centre[k]
-            total += difference * difference
-        squares[n] = total
+def square_distances(matrix: Matrix, rows: npt.NDArray[np.int64], point: Float64s) -> Float64s:
+    """Return the squared distances of some rows from a point ``[d]``, ``[n]``."""
+    squares = np.empty(len(rows))
+    words, packed = kernels.typed(matrix.words, matrix.format), _packed(point, matrix.format)
+    for_blocks(
+        lambda start, stop: _fill_squares(words, rows, packed, start, stop, squares),
+        len(rows),
+        matrix.width * matrix.format.itemsize,
+    )
+    return squares
+
+
+def _packed(vector: Float64s, format_: Format) -> Float64s:
+    return np.append(vector, 0.0)[lanes.lane_order(len(vector), format_)]
+
+
+def _sums(
+    context: Any,
+    builder: Any,
+    words_type: types.Array,
+    words: Any,
+    row: Any,
+    vector: Any,
+    term: Any,
+) -> list[Any]:
+    """Generate the sums, a lane, of ``term(value, entry of the vector, sum so far)``."""
+    zeros = lanes.splat(lanes.DOUBLE, lanes.LANES, 0.0)
+    sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(2)]
+    for each in sums:
+        builder.store(zeros, each)
+
+    def body(pointer: Any, _same: Any, offset: Any, n_chunks: int) -> None:
+        entries = builder.gep(vector, [offset])
+        for begin in range(0, n_chunks * lanes.CHUNK, lanes.CHUNK):
+            here = lanes.at(builder, pointer, begin)
+            for half, single in enumerate(lanes.chunk_values(builder, here, words_type.dtype)):
+                place = lanes.at(builder, entries, begin + half * lanes.LANES)
+                entry = lanes.load(builder, place, lanes.DOUBLES, 8)
+                value = builder.fpext(single, lanes.DOUBLES)
+                builder.store(term(value, entry, builder.load(sums[half])), sums[half])
+
+    lanes.for_chunks(context, builder, words_type, words, row, body)
+    return [builder.load(each) for each in sums]
+
+
+@intrinsic
+def _sketch_row(  # pragma: no cover - compiled
+    _typing_context: Any, words: Any, row: Any, weights: Any, sketch: Any, n: Any
+) -> Any:
+    """Store a row's products with the weights, summed a lane, as ``sketch[n]``."""
+    signature = types.void(words, row, weights, sketch, n)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words, row, weights, sketch, n = args
+        weights, sketch = (
+            context.make_array(signature.args[k])(context, builder, array).data
+            for k, array in ((2, weights), (3, sketch))
+        )
+
+        def term(value: Any, weight: Any, total: Any) -> Any:
+            return lanes.product_sum(builder, value, weight, total)
+
+        sums = _sums(context, builder, signature.args[0], words, row, weights, term)
+        start = builder.mul(n, ir.Constant(lanes.I64, SKETCH_WIDTH))
+        for half, total in enumerate(sums):
+            place = lanes.at(builder, builder.gep(sketch, [start]), half * lanes.LANES)
+            place = builder.bitcast(place, lanes.DOUBLES.as_pointer())
+            builder.store(total, place).align = 8
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _square_distance(  # pragma: no cover - compiled
+    _typing_context: Any, words: Any, row: Any, point: Any
+) -> Any:
+    """Return a row's squared distance from a point."""
+    signature = types.float64(words, row, point)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words, row, point = args
+        point = context.make_array(signature.args[2])(context, builder, point).data
+
+        def term(value: Any, entry: Any, total: Any) -> Any:
+            difference = builder.fsub(value, entry)
+            return lanes.product_sum(builder, difference, difference, total)
+
+        sums = _sums(context, builder, signature.args[0], words, row, point, term)
+        return lanes.sum_of_lanes(builder, builder.fadd(*sums))
+
+    return signature, codegen
 
 
 @numba.njit(nogil=True, cache=True)
-def halve(sketch, columns, order, leaf_rows):  # type: ignore[no-untyped-def]
-    """Sort ``order`` into the leaves of a k-d tree over the rows of a sketch that it names.
-
-    Nodes are halved at the median of one column, the columns taken in turn by depth, until none
-    holds more than ``leaf_rows``. Returns the first position of each leaf, and the end.
-    """
-    bounds = [0, len(order)]
-    depth = 0
-    while (len(order) + (1 << depth) - 1) >> depth > leaf_rows:
-        column = columns[depth % len(columns)]
-        finer = [0]
-        for leaf in range(len(bounds) - 1):
-            node = order[bounds[leaf] : bounds[leaf + 1]]
-            half = len(node) // 2
-            values = sketch[node, column]
-            pivot = np.partition(values, half)[half]
-            # Ties at the pivot fill the left half in their order, so the halves are equal.
-            ties = half - np.sum(values < pivot)
-            left = 0
-            right = half
-            ordered = np.empty_like(node)
-            for n in range(len(node)):
-                goes_left = values[n] < pivot
-                if values[n] == pivot and ties > 0:
-                    ties -= 1
-                    goes_left = True
-                if goes_left:
-                    ordered[left] = node[n]
-                    left += 1
-                else:
-                    ordered[right] = node[n]
-                    right += 1
-            node[:] = ordered
-            finer.append(bounds[leaf] + half)
-            finer.append(bounds[leaf + 1])
-        bounds = finer
-        depth += 1
-    return np.array(bounds)
+def _fill_sketch(words, rows, weights, start, stop, sketch):  # type: ignore[no-untyped-def]
+    for n in range(start, stop):
+        _sketch_row(words, rows[n], weights, sketch, n)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_REASSOCIATE)
-def isolation(sketch, order, bounds, first_leaf, last_leaf, scores, nearest):  # type: ignore[no-untyped-def]
-    """Score how sharply the near neighbours of each row end, among the rows of its leaf.
-
-    ``scores[row]`` becomes the largest over n and s of (n + s)·KL(n/(n + s) ‖ D_n/D_{n+s+1}) if
-    that is larger than what it holds: D_n is the distance of the n-th neighbour, and s ≤ n/8
-    neighbours may lie in the gap (`isologit.equivalence.edge` has the meaning). On either side of
-    the gap there must be at least 3 rows. ``nearest[row]`` becomes D_1² if that is smaller.
-    """
-    for leaf in range(first_leaf, last_leaf):
-        node = order[bounds[leaf] : bounds[leaf + 1]]
-        size = len(node)
-        points = sketch[node]
-        squares = np.empty(size)
-        for a in range(size):
-            for b in range(size):
-                total = 0.0
-                for j in range(points.shape[1]):
-                    difference = points[a, j] - points[b, j]
-                    total += difference * difference
-                squares[b] = total
-            squares.sort()
-            if size > 1:
-                nearest[node[a]] = min(nearest[node[a]], squares[1])
-            best = scores[node[a]]
-            for n in range(3, size - 3):
-                stragglers = 0
-                while 8 * stragglers <= n and n + stragglers + 1 < size - 2:
-                    inside = squares[n]
-                    outside = squares[n + stragglers + 1]
-                    # Ratios below 1.5 are everywhere, and the logarithm is what costs here.
-                    if outside > 2.25 * inside and inside > 0:
-                        rows = min(n, size - 2 - n - stragglers)
-                        total_rows = rows + stragglers
-                        log_share = 0.5 * np.log(inside / outside)
-                        share = rows / total_rows
-                        score = rows * (np.log(share) - log_share)
-                        if stragglers:
-                            score += stragglers * np.log((1 - share) / (1 - np.exp(log_share)))
-                        # The bound holds only where more rows are inside than their share.
-                        if np.log(share) > log_share:
-                            best = max(best, score)
-                    stragglers = 1 if stragglers == 0 else 2 * stragglers
-            scores[node[a]] = best
+@numba.njit(nogil=True, cache=True)
+def _fill_squares(words, rows, point, start, stop, squares):  # type: ignore[no-untyped-def]
+    for n in range(start, stop):
+        squares[n] = _square_distance(words, rows[n], point)

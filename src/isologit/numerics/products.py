@@ -1,125 +1,351 @@
-"""The loops that multiply blocks of eight rows with eight vectors, compiled by numba.
+"""Kernels that multiply rows with eight vectors at once, and add up rows weighted by the products.
 
-Reassociation and contraction are allowed: nothing here is certified, and callers bound the error of
-what they make of it.
+Both halves of a covariance's product are written out for the vector unit, on the tools of
+`isologit.numerics.lanes`: dot products keep a few rows times all vectors in registers while the
+rows are read once; sums keep all vectors times some columns there while the rows of a tile, by now
+in the cache, pass by, and the rows of the next tile are asked for.
+
+Nothing here is certified: callers bound the error of what they make of it. The order of addition
+depends on the machine's vector unit and on nothing else.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
 import numba
 import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
-from isologit.numerics.kernels import widen
+from isologit.numerics import lanes
+from isologit.numerics.formats import Float64s, Format
 
-# Vectors and rows at a time: what the loops below are written out for.
+# Vectors at a time.
 BLOCK = 8
-_FASTMATH = {"reassoc", "contract"}
+# Rows at a time, a multiple of those below; they stay in the second-level cache between the two
+# halves. Twice as many were slower.
+TILE = 24
+# Rows whose sums stay in binary32 before they go on in binary64: their rounding errors then are
+# those of a few hundred additions, whatever V is.
+_FLUSH = 10 * TILE
+
+_WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
+_REGISTER_BITS = 512 if _WIDE else 256
+# What has room in 32 and in 16 registers: rows times vectors, and columns times vectors.
+_ROWS = 3
+_VECTORS = 8 if _WIDE else 4
+_STRIPES = 2
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def sum_rows(words, start, stop, finite, sums):  # type: ignore[no-untyped-def]
-    """Mark finite rows, and add them and their squares into ``sums``, ``[2, d]``."""
-    row = np.empty(words.shape[1])
-    totals = sums[0]
-    squares = sums[1]
-    for i in range(start, stop):
-        check = 0.0
-        for k in range(words.shape[1]):
-            row[k] = widen(words[i, k])
-            check += row[k] * 0.0
-        # 0 · NaN and 0 · ∞ are NaN, and so is any sum with them.
-        finite[i] = check == 0.0
-        if finite[i]:
-            for k in range(words.shape[1]):
-                totals[k] += row[k]
-                squares[k] += row[k] * row[k]
+def packed(vectors: npt.NDArray[Any], format_: Format) -> npt.NDArray[Any]:
+    """Return eight vectors ``[8, d]`` in the order in which the kernels meet them, in one array."""
+    filled = np.concatenate([vectors, np.zeros((len(vectors), 1), vectors.dtype)], axis=1)
+    ordered = filled[:, lanes.lane_order(vectors.shape[1], format_)]
+    count = _REGISTER_BITS // (8 * vectors.itemsize)
+    return ordered.reshape(len(vectors), -1, count).transpose(1, 0, 2).reshape(-1)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def _project(x, basis, y):  # type: ignore[no-untyped-def]
-    """Fill ``y[r, c] = x[r] · basis[c]``, all ``[8, d]``, sixteen sums at a time."""
-    zero = x.dtype.type(0)
-    for r in range(0, 8, 4):
-        x0, x1, x2, x3 = x[r], x[r + 1], x[r + 2], x[r + 3]
-        for c in range(0, 8, 4):
-            b0, b1, b2, b3 = basis[c], basis[c + 1], basis[c + 2], basis[c + 3]
-            s00 = s01 = s02 = s03 = zero
-            s10 = s11 = s12 = s13 = zero
-            s20 = s21 = s22 = s23 = zero
-            s30 = s31 = s32 = s33 = zero
-            for k in range(x.shape[1]):
-                s00 += x0[k] * b0[k]
-                s01 += x0[k] * b1[k]
-                s02 += x0[k] * b2[k]
-                s03 += x0[k] * b3[k]
-                s10 += x1[k] * b0[k]
-                s11 += x1[k] * b1[k]
-                s12 += x1[k] * b2[k]
-                s13 += x1[k] * b3[k]
-                s20 += x2[k] * b0[k]
-                s21 += x2[k] * b1[k]
-                s22 += x2[k] * b2[k]
-                s23 += x2[k] * b3[k]
-                s30 += x3[k] * b0[k]
-                s31 += x3[k] * b1[k]
-                s32 += x3[k] * b2[k]
-                s33 += x3[k] * b3[k]
-            y[r, c], y[r, c + 1], y[r, c + 2], y[r, c + 3] = s00, s01, s02, s03
-            y[r + 1, c], y[r + 1, c + 1], y[r + 1, c + 2], y[r + 1, c + 3] = s10, s11, s12, s13
-            y[r + 2, c], y[r + 2, c + 1], y[r + 2, c + 2], y[r + 2, c + 3] = s20, s21, s22, s23
-            y[r + 3, c], y[r + 3, c + 1], y[r + 3, c + 2], y[r + 3, c + 3] = s30, s31, s32, s33
+def unpacked(
+    sums: Float64s, n_vectors: int, width: int, format_: Format, precision: type[Any]
+) -> Float64s:
+    """Return the vectors ``[n, d]`` of sums in the order that `packed` gives to a precision."""
+    count = _REGISTER_BITS // (8 * np.dtype(precision).itemsize)
+    ordered = sums.reshape(-1, n_vectors, count).transpose(1, 0, 2).reshape(n_vectors, -1)
+    result = np.empty((n_vectors, width + 1))
+    result[:, lanes.lane_order(width, format_)] = ordered
+    return result[:, :width]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def _accumulate(x, y, sums):  # type: ignore[no-untyped-def]
-    """Add ``yᵀ · x`` into ``sums``; x and sums are ``[8, d]``, y is ``[8, 8]``."""
-    # Tiles of x stay in the first-level cache. One-dimensional views, eight at most beside the
-    # written one: more, or two-dimensional indexing, and LLVM gives up proving them apart.
-    for start in range(0, x.shape[1], 512):
-        stop = min(start + 512, x.shape[1])
-        x0, x1, x2, x3 = x[0, start:stop], x[1, start:stop], x[2, start:stop], x[3, start:stop]
-        x4, x5, x6, x7 = x[4, start:stop], x[5, start:stop], x[6, start:stop], x[7, start:stop]
-        for c in range(8):
-            y0, y1, y2, y3, y4, y5, y6, y7 = (
-                y[0, c], y[1, c], y[2, c], y[3, c], y[4, c], y[5, c], y[6, c], y[7, c]
-            )  # fmt: skip
-            into = sums[c, start:stop]
-            for k in range(into.shape[0]):
-                into[k] += ((y0 * x0[k] + y1 * x1[k]) + (y2 * x2[k] + y3 * x3[k])) + (
-                    (y4 * x4[k] + y5 * x5[k]) + (y6 * x6[k] + y7 * x7[k])
-                )
+def packed_size(n_vectors: int, width: int) -> int:
+    """Return how many numbers n packed vectors are."""
+    return n_vectors * -(-width // lanes.CHUNK) * lanes.CHUNK
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def apply_rows(words, rows, start, stop, scale, mean, basis, sums):  # type: ignore[no-untyped-def]
-    """Add ``Xᵀ · (X · basisᵀ)`` into ``sums``, X being ``words[rows[start:stop]] · scale − mean``.
+def _register(dtype: Any) -> ir.VectorType:
+    element = lanes.FLOAT if dtype == types.float32 else lanes.DOUBLE
+    return ir.VectorType(element, _REGISTER_BITS // dtype.bitwidth)
 
-    All in the precision of the four arrays of floats.
+
+def _stripes(builder: Any, pointer: Any, word: types.Integer, kind: ir.VectorType) -> list[Any]:
+    """Load a chunk of words as registers of binary32 or binary64 values, in packed order."""
+    stripes = []
+    for values in lanes.chunk_values(builder, pointer, word):
+        for first in range(0, lanes.LANES, kind.count):
+            numbers = list(range(first, first + kind.count))
+            mask = ir.Constant(ir.VectorType(lanes.I32, kind.count), numbers)
+            part = builder.shuffle_vector(values, ir.Constant(values.type, ir.Undefined), mask)
+            stripes.append(part if kind.element == lanes.FLOAT else builder.fpext(part, kind))
+    return stripes
+
+
+def _constant(value: int) -> ir.Constant:
+    return ir.Constant(lanes.I64, value)
+
+
+def _short_chunk(builder: Any, start: Any, done: Any, rest: Any) -> Any:
+    """Return a copy of a row's last words, filled up with zeros to a chunk."""
+    kind = ir.ArrayType(start.type.pointee, lanes.CHUNK)
+    copy = cgutils.alloca_once(builder, kind)
+    builder.store(ir.Constant(kind, None), copy)
+    copy = builder.gep(copy, [_constant(0), _constant(0)])
+    with cgutils.for_range(builder, rest) as loop:
+        word = builder.load(builder.gep(start, [builder.add(done, loop.index)]))
+        builder.store(word, builder.gep(copy, [loop.index]))
+    return copy
+
+
+def _chunks_of(builder: Any, width: Any) -> tuple[Any, Any, Any]:
+    """Return how many whole chunks a row has, how many words that is, and how many are left."""
+    n_chunks = builder.udiv(width, _constant(lanes.CHUNK))
+    done = builder.mul(n_chunks, _constant(lanes.CHUNK))
+    return n_chunks, done, builder.sub(width, done)
+
+
+@intrinsic
+def _project(
+    _typing_context: Any, words: Any, starts: Any, first: Any, basis: Any, y: Any
+) -> Any:  # pragma: no cover
+    """Fill ``y[r, c]`` with the dot products of three rows, from `first` on, with eight vectors."""
+    signature = types.void(words, starts, first, basis, y)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        arrays = [
+            context.make_array(kind)(context, builder, value)
+            for n, (kind, value) in enumerate(zip(signature.args, args, strict=True))
+            if n != 2
+        ]
+        words, starts, basis, y = arrays
+        word, kind = signature.args[0].dtype, _register(signature.args[3].dtype)
+        n_chunks, done, rest = _chunks_of(builder, builder.extract_value(words.shape, 1))
+        numbers = [builder.add(args[2], _constant(r)) for r in range(_ROWS)]
+        rows = [
+            builder.gep(words.data, [builder.load(builder.gep(starts.data, [number]))])
+            for number in numbers
+        ]
+        for group in range(0, BLOCK, _VECTORS):
+            totals = [
+                [
+                    cgutils.alloca_once_value(builder, lanes.splat(kind.element, kind.count, 0.0))
+                    for _ in range(_VECTORS)
+                ]
+                for _ in rows
+            ]
+
+            def add(
+                pointers: list[Any], offset: Any, group: int = group, totals: Any = totals
+            ) -> None:
+                place = builder.gep(basis.data, [builder.mul(offset, _constant(BLOCK))])
+                loaded = [_stripes(builder, pointer, word, kind) for pointer in pointers]
+                for s in range(lanes.CHUNK // kind.count):
+                    for c in range(_VECTORS):
+                        begin = (s * BLOCK + group + c) * kind.count
+                        factor = lanes.load(builder, lanes.at(builder, place, begin), kind, 4)
+                        for stripes, sums in zip(loaded, totals, strict=True):
+                            old = builder.load(sums[c])
+                            new = lanes.product_sum(builder, stripes[s], factor, old)
+                            builder.store(new, sums[c])
+
+            with cgutils.for_range(builder, n_chunks) as loop:
+                offset = builder.mul(loop.index, _constant(lanes.CHUNK))
+                add([builder.gep(row, [offset]) for row in rows], offset)
+            with builder.if_then(builder.icmp_unsigned(">", rest, _constant(0))):
+                add([_short_chunk(builder, row, done, rest) for row in rows], done)
+            for number, sums in zip(numbers, totals, strict=True):
+                place = builder.gep(y.data, [builder.mul(number, _constant(BLOCK))])
+                for c in range(_VECTORS):
+                    total = lanes.sum_of_lanes(builder, builder.load(sums[c]))
+                    builder.store(total, lanes.at(builder, place, group + c))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _ask_for(builder: Any, pointer: Any, word: Any) -> None:
+    """Ask for the cache lines of a chunk; one outside the mapping would be harmless."""
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [lanes.I8.as_pointer(), *[lanes.I32] * 3]),
+        "llvm.prefetch.p0",
+    )
+    start = builder.bitcast(pointer, lanes.I8.as_pointer())
+    read, second_level, data = (ir.Constant(lanes.I32, n) for n in (0, 2, 1))
+    for line in range(0, lanes.CHUNK * word.bitwidth // 8, 64):
+        builder.call(function, [lanes.at(builder, start, line), read, second_level, data])
+
+
+def _pass_by(
+    context: Any,
+    builder: Any,
+    signature: Any,
+    args: Any,
+    n_sums: int,
+    parts: list[list[tuple[int, int]]],
+    add: Callable[[Any, Any, int, Any], Any],
+) -> None:
+    """Generate the loop over the columns of a tile of rows, with the rows as the inner loop.
+
+    The first arguments are words, starts, upcoming, n, and the last is sums, where `n_sums` sums
+    lie for each register of columns. Those of one part, given as pairs (register of the chunk,
+    number of the sum), are held in registers while n rows pass by; ``add(row, values, number,
+    old)`` returns a new sum. The rows of `upcoming` are asked for meanwhile.
     """
-    kind = basis.dtype.type
-    x = np.zeros((8, words.shape[1]), basis.dtype)
-    y = np.zeros((8, 8), basis.dtype)
-    for i in range(start, stop, 8):
-        for r in range(8):
-            centred = x[r]
-            if i + r < stop:
-                row = rows[i + r]
-                for k in range(words.shape[1]):
-                    centred[k] = kind(widen(words[row, k])) * scale - mean[k]
-            else:
-                centred[:] = 0.0
-        _project(x, basis, y)
-        _accumulate(x, y, sums)
+    words, starts, upcoming, sums = (
+        context.make_array(signature.args[n])(context, builder, args[n]) for n in (0, 1, 2, -1)
+    )
+    n_rows = args[3]
+    word, kind = signature.args[0].dtype, _register(signature.args[-1].dtype)
+    n_chunks, done, rest = _chunks_of(builder, builder.extract_value(words.shape, 1))
+
+    def row_of(table: Any, r: Any) -> Any:
+        return builder.gep(words.data, [builder.load(builder.gep(table.data, [r]))])
+
+    def columns(offset: Any, chunk_of: Callable[[Any], Any], ask: bool) -> None:
+        place = builder.gep(sums.data, [builder.mul(offset, _constant(n_sums))])
+        for part in parts:
+            places = [
+                lanes.at(builder, place, (stripe * n_sums + number) * kind.count)
+                for stripe, number in part
+            ]
+            held = [
+                cgutils.alloca_once_value(builder, lanes.load(builder, p, kind, 4)) for p in places
+            ]
+            with cgutils.for_range(builder, n_rows) as loop:
+                if ask and part is parts[0]:
+                    ahead = builder.gep(row_of(upcoming, loop.index), [offset])
+                    _ask_for(builder, ahead, word)
+                stripes = _stripes(builder, chunk_of(loop.index), word, kind)
+                for (stripe, number), h in zip(part, held, strict=True):
+                    new = add(loop.index, stripes[stripe], number, builder.load(h))
+                    builder.store(new, h)
+            for p, h in zip(places, held, strict=True):
+                stored = builder.store(builder.load(h), builder.bitcast(p, kind.as_pointer()))
+                stored.align = 4
+
+    with cgutils.for_range(builder, n_chunks) as chunk:
+        offset = builder.mul(chunk.index, _constant(lanes.CHUNK))
+        columns(offset, lambda r: builder.gep(row_of(starts, r), [offset]), ask=True)
+    with builder.if_then(builder.icmp_unsigned(">", rest, _constant(0))):
+        columns(done, lambda r: _short_chunk(builder, row_of(starts, r), done, rest), ask=False)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-def project_rows(words, start, stop, basis, projections):  # type: ignore[no-untyped-def]
-    """Fill ``projections[i] = words[i] · basisᵀ``, ``[V, 8]``."""
-    x = np.zeros((8, words.shape[1]))
-    y = np.zeros((8, 8))
-    for i in range(start, stop, 8):
-        for r in range(min(8, stop - i)):
-            values = x[r]
-            for k in range(words.shape[1]):
-                values[k] = widen(words[i + r, k])
-        _project(x, basis, y)
-        for r in range(min(8, stop - i)):
-            projections[i + r] = y[r]
+@intrinsic
+def _accumulate(
+    _typing_context: Any, words: Any, starts: Any, upcoming: Any, n: Any, y: Any, sums: Any
+) -> Any:  # pragma: no cover
+    """Add n rows, each times its eight numbers in y, into eight packed sums."""
+    signature = types.void(words, starts, upcoming, n, y, sums)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        y = context.make_array(signature.args[4])(context, builder, args[4])
+        kind = _register(signature.args[-1].dtype)
+
+        def add(row: Any, values: Any, number: int, old: Any) -> Any:
+            place = builder.add(builder.mul(row, _constant(BLOCK)), _constant(number))
+            factor = builder.load(builder.gep(y.data, [place]))
+            return lanes.product_sum(builder, values, _spread(builder, factor, kind), old)
+
+        parts = [
+            [(first + s, group + c) for c in range(_VECTORS) for s in range(_STRIPES)]
+            for first in range(0, lanes.CHUNK // kind.count, _STRIPES)
+            for group in range(0, BLOCK, _VECTORS)
+        ]
+        _pass_by(context, builder, signature, args, BLOCK, parts, add)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _spread(builder: Any, value: Any, kind: ir.VectorType) -> Any:
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(lanes.I32, 0))
+    zeros = ir.Constant(ir.VectorType(lanes.I32, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+@intrinsic
+def _add_moments(
+    _typing_context: Any, words: Any, starts: Any, upcoming: Any, n: Any, sums: Any
+) -> Any:  # pragma: no cover
+    """Add n rows and their squares into two packed sums."""
+    signature = types.void(words, starts, upcoming, n, sums)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = _register(signature.args[-1].dtype)
+
+        def add(_row: Any, values: Any, number: int, old: Any) -> Any:
+            if number == 0:
+                return builder.fadd(old, values)
+            return lanes.product_sum(builder, values, values, old)
+
+        parts = [
+            [(first + s, number) for s in range(4) for number in range(2)]
+            for first in range(0, lanes.CHUNK // kind.count, 4)
+        ]
+        _pass_by(context, builder, signature, args, 2, parts, add)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@numba.njit(nogil=True, cache=True)
+def _take_tile(rows, first, stop, width, starts):  # type: ignore[no-untyped-def]
+    """Fill in where the rows of a tile start, the last one again where there are too few."""
+    for r in range(TILE):
+        starts[r] = rows[min(first + r, stop - 1)] * width
+
+
+@numba.njit(nogil=True, cache=True)
+def add_moments(words, rows, start, stop, sums):  # type: ignore[no-untyped-def]
+    """Add ``words[rows[start:stop]]`` and their squares into two packed sums."""
+    starts = np.empty(TILE, np.int64)
+    upcoming = np.empty(TILE, np.int64)
+    for i in range(start, stop, TILE):
+        _take_tile(rows, i, stop, words.shape[1], starts)
+        _take_tile(rows, i + TILE, stop, words.shape[1], upcoming)
+        _add_moments(words, starts, upcoming, min(TILE, stop - i), sums)
+
+
+@numba.njit(nogil=True, cache=True)
+def add_products(words, rows, start, stop, basis, offsets, sums, totals):  # type: ignore[no-untyped-def]
+    """Fill packed sums with ``Xᵀ · Y``, and totals ``[8]`` with the sums of Y.
+
+    X is ``words[rows[start:stop]]`` and Y is ``X · basisᵀ − offsets``, in the precision of the
+    basis.
+    """
+    starts = np.empty(TILE, np.int64)
+    upcoming = np.empty(TILE, np.int64)
+    y = np.empty((TILE, BLOCK), basis.dtype)
+    partial = np.zeros(sums.shape[0], basis.dtype)
+    sums[:] = 0
+    totals[:] = 0
+    for i in range(start, stop, TILE):
+        n = min(TILE, stop - i)
+        _take_tile(rows, i, stop, words.shape[1], starts)
+        _take_tile(rows, i + TILE, stop, words.shape[1], upcoming)
+        for r in range(0, n, _ROWS):
+            _project(words, starts, r, basis, y)
+        for r in range(n):
+            for c in range(BLOCK):
+                y[r, c] -= offsets[c]
+                totals[c] += y[r, c]
+        _accumulate(words, starts, upcoming, n, y, partial)
+        if (i + TILE - start) % _FLUSH == 0 or i + TILE >= stop:
+            for k in range(sums.shape[0]):
+                sums[k] += partial[k]
+            partial[:] = 0
+
+
+@numba.njit(nogil=True, cache=True)
+def project_rows(words, rows, start, stop, basis, projections):  # type: ignore[no-untyped-def]
+    """Fill ``projections[i] = words[rows[i]] · basisᵀ``, ``[V, 8]``."""
+    starts = np.empty(TILE, np.int64)
+    y = np.empty((TILE, BLOCK), basis.dtype)
+    for i in range(start, stop, TILE):
+        n = min(TILE, stop - i)
+        _take_tile(rows, i, stop, words.shape[1], starts)
+        for r in range(0, n, _ROWS):
+            _project(words, starts, r, basis, y)
+        projections[i : i + n] = y[:n]
