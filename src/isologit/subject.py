@@ -3,10 +3,6 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from hashlib import sha256
-from threading import Thread, main_thread
-
-import numpy as np
 
 from isologit import __version__
 from isologit.checkpoint.head import Head, Role, find_head
@@ -14,13 +10,8 @@ from isologit.checkpoint.open import Checkpoint, open_checkpoint
 from isologit.findings import HeadFacts, MatrixFacts, Model, NormFacts
 from isologit.numerics.arithmetic import Arithmetic, Exact
 from isologit.numerics.formats import Format
-from isologit.numerics.stored import StoredWords
 
 Progress = Callable[[str], None]
-
-# A tenth of a second: how long a command that failed goes on, at most. Not less: between blocks
-# the digest has to wait for the interpreter lock, 5 ms each time while modules are imported.
-_DIGESTED_BYTES = 128 << 20
 
 
 def silent(_step: str) -> None:
@@ -89,14 +80,14 @@ class Subject:
 
 
 def open_subject(spec: str, settings: Settings) -> Subject:
-    """Open a checkpoint, find its head, and set a thread to digest W. Reads headers alone else.
+    """Open a checkpoint, find its head, and begin to digest W. Reads headers alone else.
 
     So a command opens its subject before it imports the job that it runs: the digest takes as long
-    as the imports, and hashlib does without the interpreter lock that they hold.
+    as the imports.
     """
     checkpoint = open_checkpoint(spec)
     head = find_head(checkpoint, tensor=settings.tensor, role=settings.role)
-    return Subject(checkpoint, head, settings, _digest_beside(head.matrix.words))
+    return Subject(checkpoint, head, settings, checkpoint.digest(head.tensor))
 
 
 def model_facts(checkpoint: Checkpoint) -> Model:
@@ -127,22 +118,3 @@ def head_facts(head: Head) -> HeadFacts:
             beta=norm.beta is not None,
         ),
     )
-
-
-def _digest_beside(words: StoredWords) -> Future[str]:
-    digest: Future[str] = Future()
-    Thread(target=_fill, args=(digest, words), name="digest of W").start()
-    return digest
-
-
-def _fill(digest: Future[str], words: StoredWords) -> None:
-    data = words.reshape(-1).view(np.uint8).data
-    try:
-        running = sha256()
-        for start in range(0, len(data), _DIGESTED_BYTES):
-            running.update(data[start : start + _DIGESTED_BYTES])
-            if not main_thread().is_alive():
-                return  # the command has failed, and only this keeps its process
-        digest.set_result(running.hexdigest())
-    except BaseException as error:
-        digest.set_exception(error)

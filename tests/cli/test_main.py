@@ -297,13 +297,13 @@ def test_what_reads_headers_alone_imports_nothing_heavy(
 def test_w_is_being_digested_before_the_compiler_is_imported(model: Path) -> None:
     program = (
         "import sys\n"
-        "from isologit import subject\n"
-        "digest = subject._digest_beside\n"
-        "def watched(words):\n"
+        "from isologit.checkpoint import open as home\n"
+        "digest = home.digest_beside\n"
+        "def watched(*given):\n"
         f"    early = [m for m in {HEAVY} if m in sys.modules]\n"
         "    print(early, file=sys.stderr)\n"
-        "    return digest(words)\n"
-        "subject._digest_beside = watched\n"
+        "    return digest(*given)\n"
+        "home.digest_beside = watched\n"
         "from isologit.cli.main import main\n"
         "main()\n"
     )

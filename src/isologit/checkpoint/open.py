@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import numpy as np
 from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.config import read_config
 from isologit.checkpoint.containers import refuse_foreign
+from isologit.checkpoint.digest import digest_beside
 from isologit.checkpoint.directory import weight_files
 from isologit.checkpoint.locate import candidates
 from isologit.checkpoint.safetensors import TensorInfo, read_header
@@ -88,6 +90,17 @@ class Checkpoint:
                 f"{candidates(self.tensors)}"
             )
         return self.tensors[name]
+
+    def digest(self, name: str) -> Future[str]:
+        """Begin to compute the sha256 of a tensor's bytes as stored, beside everything else.
+
+        Raises
+        ------
+        TensorNotFoundError
+            No tensor has that name.
+        """
+        info = self.info(name)
+        return digest_beside(self._mapped[info.file], info.offset, info.length)
 
     def matrix(self, name: str) -> Matrix:
         """Return a tensor ``[V, d]`` as a view of its file; no byte is copied.
