@@ -2,42 +2,24 @@
 
     python benchmarks/check_twin.py [--keep FILE]
 
-Prints sizes, precision and recall, the leading eigenvalues, and times as multiples of a memory
-floor (XOR of all 64-bit words of the matrix) measured between them. Exits 1 if anything is wrong.
+Prints sizes, precision and recall, and the leading eigenvalues. Exits 1 if anything is wrong. How
+long it all takes is for `speed.py`.
 """
 
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 import isologit
 from isologit.audit import audit
-from isologit.equivalence.cluster import Cluster
 from isologit.equivalence.rows import row_classes
 from isologit.numerics.kernels import sum_columns
-from isologit.numerics.parallel import for_blocks, get_threads
 from isologit.numerics.stored import Matrix
 from twin import HALO, POPULATIONS, SPECTRUM, Truth, make_twin
-
-_REPEATS = 5
-_T = TypeVar("_T")
-
-
-@numba.njit(nogil=True)
-def _xor(words, start, stop):  # type: ignore[no-untyped-def]
-    total = np.uint64(0)
-    for n in range(start, stop):
-        for k in range(words.shape[1]):
-            total ^= words[n, k]
-    return total
 
 
 def main() -> None:
@@ -47,9 +29,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = options.keep or Path(folder) / "twin.safetensors"
-        begin = time.perf_counter()
         truth = make_twin(path)
-        print(f"twin of {truth.n_tokens} × {truth.width} written in {_since(begin):.1f} s")
+        print(f"twin of {truth.n_tokens} × {truth.width}")
         wrong = _check(path, truth)
     for each in wrong:
         print(f"WRONG: {each}")
@@ -66,30 +47,8 @@ def _check(path: Path, truth: Truth) -> list[str]:
     if not np.array_equal(eigenvalues.round(4), np.round(SPECTRUM, 4)):
         wrong.append(f"the leading eigenvalues should be {SPECTRUM}")
 
-    words = matrix.words.view(np.uint64)
-
-    def memory_pass() -> None:
-        row_bytes = matrix.width * matrix.format.itemsize
-        for_blocks(lambda start, stop: _xor(words, start, stop), matrix.n_tokens, row_bytes)
-
-    def find() -> list[Cluster]:
-        return isologit.find_clusters(matrix, classes.values)
-
-    floor: list[float] = []
-    rows_seconds: list[float] = []
-    cluster_seconds: list[float] = []
-    memory_pass()
     classes = row_classes(matrix)
-    clusters = find()
-    # Taken in turns: on a machine that others use, what slows one slows its neighbours.
-    for _ in range(_REPEATS):
-        floor.append(_timed(memory_pass)[0])
-        seconds, classes = _timed(lambda: row_classes(matrix))
-        rows_seconds.append(seconds)
-        floor.append(_timed(memory_pass)[0])
-        seconds, clusters = _timed(find)
-        cluster_seconds.append(seconds)
-
+    clusters = isologit.find_clusters(matrix, classes.values)
     found = [ids.tolist() for ids in classes.bits.groups()]
     print("row classes:", *(len(ids) for ids in found))
     if sorted(found) != sorted(truth.populations):
@@ -108,11 +67,7 @@ def _check(path: Path, truth: Truth) -> list[str]:
     if len(clusters) != 1:
         wrong.append(f"there should be one cluster, not {len(clusters)}")
 
-    wrong += _audited(path, truth)
-    print(f"on {get_threads()} threads, the best of {_REPEATS}; the floor {min(floor):.3f} s")
-    for name, times in (("row classes", rows_seconds), ("clusters", cluster_seconds)):
-        print(f"  {name}: {min(times):.3f} s, {min(times) / min(floor):.1f} times the floor")
-    return wrong
+    return wrong + _audited(path, truth)
 
 
 def _audited(path: Path, truth: Truth) -> list[str]:
@@ -152,16 +107,6 @@ def leading_eigenvalues(matrix: Matrix, n: int) -> npt.NDArray[np.float64]:
         basis = np.linalg.qr(covariance @ basis)[0]
     eigenvalues = np.linalg.eigvalsh(basis.T @ covariance @ basis)
     return np.asarray(eigenvalues[::-1][:n], dtype=np.float64)
-
-
-def _timed(work: Callable[[], _T]) -> tuple[float, _T]:
-    begin = time.perf_counter()
-    result = work()
-    return _since(begin), result
-
-
-def _since(begin: float) -> float:
-    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":
