@@ -1,6 +1,7 @@
 """Measurements within this process: what isologit computes beside the memory floor and torch."""
 
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
@@ -16,10 +17,12 @@ from isologit.numerics.formats import BF16
 from isologit.numerics.many_states import logits_at_states
 from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, Vector
+from process import run_python
 from table import Row, faster_row, times_row
-from turns import take_turns
+from turns import Seconds, take_turns
 
 _FLOOR = "the memory floor"
+_FIRST_CALL = Path(__file__).with_name("first_call.py")
 _STATES = 1024
 _SINGLE_PASSES = 9
 _AXES = 3
@@ -61,11 +64,23 @@ def measure_rows(bench: Bench) -> list[Row]:
         # torch's time depends on where its memory comes from, and varies.
         bench.turns,
     )
-    what = "row classes, verified byte for byte"
+    first = take_turns(
+        {
+            "own": lambda: _first_call("isologit", bench),
+            "torch": lambda: _first_call("torch", bench),
+        },
+        bench.slow_turns,
+    )
+    what, peer = "row classes, verified byte for byte", "`torch.unique(W, dim=0)`"
     return [
         times_row(turns, "own", "floor", what, _FLOOR, at_most=2.0),
-        faster_row(turns, "own", "torch", what, "`torch.unique(W, dim=0)`", at_least=60),
+        faster_row(turns, "own", "torch", what, f"{peer}, again and again", at_least=60),
+        faster_row(first, "own", "torch", f"{what}, first call of a process", peer),
     ]
+
+
+def _first_call(which: str, bench: Bench) -> Seconds:
+    return Seconds(float(run_python(_FIRST_CALL, which, bench.path).stdout))
 
 
 def measure_scan(bench: Bench) -> list[Row]:

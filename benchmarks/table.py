@@ -48,7 +48,7 @@ def faster_row(
     other: str,
     what: str,
     beside: str,
-    at_least: float,
+    at_least: float | None = None,
     scale: float = 1.0,
 ) -> Row:
     """Return how many times faster than the other one it was, the other's time scaled."""
@@ -60,8 +60,8 @@ def faster_row(
         _time(turns.median(own)),
         _time(scale * turns.median(other)),
         f"{ratio:.1f} × faster ({min(ratios):.1f} to {max(ratios):.1f})",
-        f"≥ {at_least:g} × faster",
-        ratio >= at_least,
+        "" if at_least is None else f"≥ {at_least:g} × faster",
+        None if at_least is None else ratio >= at_least,
     )
 
 

@@ -1,5 +1,7 @@
 """The one pass over rows, against Python integers and fractions."""
 
+import gc
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -34,7 +36,7 @@ def hash_of(row: StoredWords, keys: list[int]) -> int:
 @widths
 def test_rows_are_hashed_by_all_their_bytes(format_: Format, d: int) -> None:
     matrix = Matrix(random_words(d, (20, d), format_), format_)
-    keys = scan._keys(matrix).tolist()
+    keys = scan._keys(matrix.words).tolist()
     expected = [hash_of(row, keys) for row in matrix.words]
     assert scan_rows(matrix).hashes.tolist() == expected
 
@@ -114,7 +116,14 @@ def test_a_row_costs_and_counts_the_same_wherever_it_stands(format_: Format) -> 
                     patch.setattr(parallel, "_BLOCK_BYTES", block_bytes)
                     patch.setattr(parallel, "_threads", threads)
                     again = scan_rows(Matrix(moved, format_))
-                for name in ("hashes", "sums", "squares", "low", "high", "has_negative_zero"):
+                for name in (
+                    "hashes",
+                    "sums",
+                    "squares",
+                    "smallest",
+                    "largest",
+                    "has_negative_zero",
+                ):
                     ours, theirs = getattr(again, name), getattr(reference, name)
                     assert ours.tobytes() == theirs.tobytes(), (name, shift, threads)
 
@@ -123,6 +132,15 @@ def test_a_matrix_is_scanned_once() -> None:
     matrix = Matrix.of_values([[1.0, 2.0]], F32)
     assert scan_rows(matrix) is scan_rows(matrix)
     assert scan_rows(Matrix(matrix.words, F32)) is not scan_rows(matrix)
+
+
+def test_a_scan_goes_with_its_matrix() -> None:
+    matrix = Matrix.of_values([[1.0, 2.0]], F32)
+    kept = weakref.ref(scan_rows(matrix))
+    assert kept() is scan_rows(matrix)
+    del matrix
+    gc.collect()
+    assert kept() is None
 
 
 def test_infinities_are_where_ieee_754_has_them() -> None:

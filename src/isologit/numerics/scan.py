@@ -17,9 +17,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
-from isologit.numerics.formats import Float64s, Format, decode
+from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.parallel import for_blocks
-from isologit.numerics.stored import Matrix
+from isologit.numerics.stored import Matrix, StoredWords
 
 _SEED = 0x150106
 
@@ -130,11 +130,26 @@ def _constant(value: int) -> ir.Constant:
 
 
 @numba.njit(nogil=True, cache=True)
-def _scan(words, keys, start, stop, hashes, sums, squares, low, high, negative_zeros):  # type: ignore[no-untyped-def]
+def _scan(words, keys, infinity, start, stop, hashes, figures, has_negative_zero):  # type: ignore[no-untyped-def]
+    """Fill the figures of rows: sum, sum of squares, smallest and largest entry, ``[4, V]``."""
     for row in range(start, stop):
-        (
-            hashes[row], sums[row], squares[row], low[row], high[row], negative_zeros[row]
-        ) = _scan_row(words, row, keys)  # fmt: skip
+        hashes[row], figures[0, row], figures[1, row], low, high, has_negative_zero[row] = (
+            _scan_row(words, row, keys)
+        )
+        if high > infinity or ~low > infinity:
+            # A NaN of one sign is an extreme; the other extreme is still a number.
+            figures[2, row] = figures[3, row] = np.nan
+        else:
+            figures[2, row] = _entry(words, low)
+            figures[3, row] = _entry(words, high)
+
+
+@numba.njit(nogil=True, cache=True)
+def _entry(words, ordered):  # type: ignore[no-untyped-def]
+    """Return the number at a place in the order of numbers; +0 for either zero."""
+    if ordered >= 0:
+        return kernels.widen(words.dtype.type(ordered))
+    return 0.0 - kernels.widen(words.dtype.type(~ordered))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -155,26 +170,27 @@ class RowScan:
 
     Parameters
     ----------
-    matrix
-        ``[V, d]``.
+    words, format
+        The matrix's own.
     hashes
         uint64, equal where rows are the same bytes.
     sums, squares
         Each row's sum and sum of squares, in binary64; where they overflow binary32 on the way,
         and for rows with an infinity or a NaN, not finite.
-    low, high
-        int32, each row's extreme words in the order of the numbers that they stand for: −0 is −1
-        and +0 is 0, and a NaN lies beyond the infinity of its sign.
+    smallest, largest
+        Each row's extreme entries, exact and never −0; NaN where an entry is.
     has_negative_zero
         bool.
     """
 
-    matrix: Matrix
+    # Not the matrix itself, with which a scan is kept for as long as that lives.
+    words: StoredWords
+    format: Format
     hashes: npt.NDArray[np.uint64]
     sums: Float64s
     squares: Float64s
-    low: npt.NDArray[np.int32]
-    high: npt.NDArray[np.int32]
+    smallest: Float64s
+    largest: Float64s
     has_negative_zero: npt.NDArray[np.bool_]
 
     @property
@@ -183,66 +199,45 @@ class RowScan:
 
         For squares, whose terms are positive, a share of the sum itself.
         """
-        chunks = -(-self.matrix.width // lanes.CHUNK)
+        chunks = -(-self.words.shape[1] // lanes.CHUNK)
         depth = lanes.GROUP_DEPTH * lanes.U_SINGLE + (chunks + lanes.FOLDS) * lanes.U_DOUBLE
-        return depth * lanes.ROOM
+        return float(depth * lanes.ROOM)
 
     @property
     def square_loss(self) -> float:
         """Bound on what squares below the range of binary32 add to a sum's error."""
-        return (self.matrix.width + lanes.CHUNK) * 2.0**-149
+        return float((self.words.shape[1] + lanes.CHUNK) * 2.0**-149)
 
     @cached_property
-    def _largest_magnitude(self) -> npt.NDArray[np.int32]:
-        return np.maximum(self.high, -1 - self.low)
+    def _magnitude(self) -> Float64s:
+        return np.maximum(self.largest, -self.smallest)
 
     @property
     def zero(self) -> npt.NDArray[np.bool_]:
         """Rows whose every entry is ±0."""
-        return np.asarray(self._largest_magnitude == 0)
+        return np.asarray(self._magnitude == 0)
 
     @property
     def subnormal(self) -> npt.NDArray[np.bool_]:
         """Rows, not zero, without a single normal entry."""
-        smallest_normal = 1 << (self.matrix.format.precision - 1)
-        magnitude = self._largest_magnitude
-        return np.asarray((magnitude > 0) & (magnitude < smallest_normal))
+        smallest_normal = 2.0**self.format.min_exponent
+        return np.asarray((self._magnitude > 0) & (self._magnitude < smallest_normal))
 
     @cached_property
     def finite(self) -> npt.NDArray[np.bool_]:
         """Rows without an infinity or a NaN."""
-        return np.asarray(self._largest_magnitude < _infinity_word(self.matrix.format))
-
-    @property
-    def smallest(self) -> Float64s:
-        """Each row's smallest entry; exact. NaN where an entry is."""
-        return self._entries(self.low)
-
-    @property
-    def largest(self) -> Float64s:
-        """Each row's largest entry; exact. NaN where an entry is."""
-        return self._entries(self.high)
-
-    def _entries(self, ordered: npt.NDArray[np.int32]) -> Float64s:
-        format_ = self.matrix.format
-        infinity = _infinity_word(format_)
-        magnitude = np.where(ordered < 0, -1 - ordered, ordered)
-        words = magnitude | np.where(ordered < 0, 1 << (format_.bits - 1), 0)
-        entries = decode(words.astype(format_.word_dtype), format_)
-        # A NaN of one sign is an extreme; the other extreme is still a number.
-        nan = (self.high > infinity) | (-1 - self.low > infinity)
-        return np.where(nan, np.nan, entries + 0.0)
+        return np.asarray(self._magnitude < np.inf)
 
     def hashes_without_signed_zeros(self) -> npt.NDArray[np.uint64]:
         """Return hashes that are equal where rows have equal values, −0 being +0."""
         rows = np.flatnonzero(self.has_negative_zero)
         hashes = self.hashes.copy()
         folded = np.empty(len(rows), dtype=np.uint64)
-        words, keys = kernels.typed(self.matrix.words, self.matrix.format), _keys(self.matrix)
+        words, keys = kernels.typed(self.words, self.format), _keys(self.words)
         for_blocks(
             lambda start, stop: _hash_folded(words, rows, keys, start, stop, folded),
             len(rows),
-            self.matrix.width * self.matrix.format.itemsize,
+            self.words.shape[1] * self.words.itemsize,
         )
         hashes[rows] = folded
         return hashes
@@ -266,19 +261,21 @@ _SCANS: WeakKeyDictionary[Matrix, RowScan] = WeakKeyDictionary()
 
 def _scanned(matrix: Matrix) -> RowScan:
     n = matrix.n_tokens
-    hashes = np.empty(n, dtype=np.uint64)
-    sums, squares = np.empty(n), np.empty(n)
-    low, high = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
-    negative_zeros = np.empty(n, dtype=np.bool_)
-    words, keys = kernels.typed(matrix.words, matrix.format), _keys(matrix)
+    hashes, figures = np.empty(n, dtype=np.uint64), np.empty((4, n))
+    has_negative_zero = np.empty(n, dtype=np.bool_)
+    words, keys = kernels.typed(matrix.words, matrix.format), _keys(matrix.words)
+    infinity = _infinity_word(matrix.format)
     for_blocks(
         lambda start, stop: _scan(
-            words, keys, start, stop, hashes, sums, squares, low, high, negative_zeros
+            words, keys, infinity, start, stop, hashes, figures, has_negative_zero
         ),
         n,
         matrix.width * matrix.format.itemsize,
     )
-    return RowScan(matrix, hashes, sums, squares, low, high, negative_zeros)
+    sums, squares, smallest, largest = figures
+    return RowScan(
+        matrix.words, matrix.format, hashes, sums, squares, smallest, largest, has_negative_zero
+    )
 
 
 def _infinity_word(format_: Format) -> int:
@@ -286,8 +283,11 @@ def _infinity_word(format_: Format) -> int:
     return (2 * format_.max_exponent + 1) << (format_.precision - 1)
 
 
-def _keys(matrix: Matrix) -> npt.NDArray[np.uint32]:
+def _keys(words: StoredWords) -> npt.NDArray[np.uint32]:
     """Return a key for each 32 bits of a padded row, the same for every run and machine."""
-    chunks = -(-matrix.width // lanes.CHUNK)
-    n = chunks * lanes.CHUNK * matrix.format.bits // 32
-    return (np.random.PCG64(_SEED).random_raw(n) >> np.uint64(32)).astype(np.uint32)
+    chunks = -(-words.shape[1] // lanes.CHUNK)
+    n = chunks * lanes.CHUNK * words.itemsize // 4
+    keys: npt.NDArray[np.uint32] = (np.random.PCG64(_SEED).random_raw(n) >> np.uint64(32)).astype(
+        np.uint32
+    )
+    return keys
