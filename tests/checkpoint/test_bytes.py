@@ -1,5 +1,6 @@
-"""Mapped files: views, bounds, and what cannot be mapped."""
+"""Mapped files: views, copies, bounds, and what cannot be mapped."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,26 @@ def test_a_view_outlives_its_source_and_the_file_s_name(file: Path) -> None:
     view = MappedFile(file).view(0, 10)
     file.unlink()
     assert bytes(view) == bytes(range(10))
+
+
+def test_copies_are_the_range_in_order_however_many_parts_it_takes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40_000
+    (tmp_path / "large").write_bytes(content)
+    source = MappedFile(tmp_path / "large")
+    for offset, length in ((0, len(content)), (3, len(content) - 7), (9, 0), (5, 1)):
+        copied = b"".join(bytes(part) for part in source.copies(offset, length))
+        assert copied == content[offset : offset + length]
+    with pytest.raises(TruncatedFileError, match="were asked for"):
+        list(source.copies(1, len(content)))
+
+
+def test_the_file_is_closed_with_its_source(file: Path) -> None:
+    source = MappedFile(file)
+    descriptor = source.descriptor
+    assert os.fstat(descriptor).st_size == 10
+    del source
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_a_view_cannot_be_written_to(file: Path) -> None:

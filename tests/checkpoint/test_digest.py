@@ -1,6 +1,8 @@
 """Digests of ranges of files, by a process and by a thread, and what happens when either fails."""
 
+import os
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from hashlib import sha256
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.command import finished, start
 from isologit.checkpoint import digest
 from isologit.checkpoint.bytes import MappedFile
 from isologit.errors import TruncatedFileError
@@ -111,3 +114,63 @@ def test_a_file_that_was_replaced_is_digested_as_it_was_opened(
     (tmp_path / "other").write_bytes(b"\0" * len(CONTENT))
     (tmp_path / "other").rename(tmp_path / "file")
     assert result(digest.digest_beside(source, 0, 100)) == sha256(CONTENT[:100]).hexdigest()
+
+
+# What the programs below begin with: a digest by a process, or by a thread alone.
+BESIDE = """
+import sys, threading
+from pathlib import Path
+from isologit.checkpoint import digest
+from isologit.checkpoint.bytes import MappedFile
+digest._LARGE_BYTES = int(sys.argv[2])
+source = MappedFile(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("large", [1, 1 << 60], ids=["process", "thread"])
+def test_a_thread_that_outlives_the_main_one_gets_its_digest(tmp_path: Path, large: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    program = BESIDE + (
+        "def job():\n"
+        "    threading.main_thread().join()\n"
+        "    print(digest.digest_beside(source, 0, source.size).result())\n"
+        "threading.Thread(target=job).start()\n"
+    )
+    ran = finished(start(path, large, program=("-c", program)))
+    assert (ran.code, ran.out, ran.err) == (0, sha256(CONTENT).hexdigest() + "\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files here may have no holes")
+@pytest.mark.parametrize("large", [1, 1 << 60], ids=["process", "thread"])
+def test_a_program_that_ends_does_not_wait_for_its_digest(tmp_path: Path, large: int) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(1 << 38)  # a hole, whose digest would take minutes
+    program = BESIDE + (
+        "begin = digest._process\n"
+        "def watched(*given):\n"
+        "    process = begin(*given)\n"
+        "    print(process.pid, flush=True)\n"
+        "    return process\n"
+        "digest._process = watched\n"
+        "digest.digest_beside(source, 0, source.size)\n"
+        "sys.exit(3)\n"
+    )
+    ran = finished(start(path, large, program=("-c", program)))
+    assert (ran.code, ran.err) == (3, "")
+    if large == 1:
+        assert ends(int(ran.out))
+    else:
+        assert ran.out == ""
+
+
+def ends(process: int) -> bool:
+    """Return whether a process that is no child of ours has ended within a minute."""
+    for _ in range(600):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False

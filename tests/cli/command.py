@@ -86,6 +86,18 @@ def finished(process: subprocess.Popen[bytes]) -> Ran:
     return Ran(process.returncode, (out or b"").decode(), as_if_compiled((err or b"").decode()))
 
 
+def read_terminal(leader: int) -> bytes:
+    """Return all that is written to a pseudo-terminal until its other end is closed; close it."""
+    read = b""
+    try:
+        while block := os.read(leader, 1 << 16):
+            read += block
+    except OSError:  # how a terminal says that its other end is closed
+        pass
+    os.close(leader)
+    return read
+
+
 def as_if_compiled(err: str) -> str:
     """Return stderr as it is once kernels are compiled: what is held does not depend on that."""
     return re.sub(r"^compiling[ ,].*\n", "", err, flags=re.MULTILINE)

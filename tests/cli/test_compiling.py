@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints import gaussian, write_llama
-from cli.command import SOURCE, start
+from cli.command import SOURCE, read_terminal, start
 
 NOTICE = "compiling for this machine; kept in {} for the next run\n"
 
@@ -32,6 +32,7 @@ def sealed(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "tmp").mkdir(mode=0o700)
     return {
         "PYTHONPATH": str(package.parent),
+        "NUMBA_CACHE_DIR": "",
         "HOME": str(tmp_path / "file"),
         "XDG_CACHE_HOME": str(tmp_path / "file"),
         "TMPDIR": str(tmp_path / "tmp"),
@@ -84,10 +85,11 @@ def test_a_read_only_installation_keeps_its_code_elsewhere(
     assert told(model, environment=environment) == ""
 
 
+@pytest.mark.parametrize("open_to_all", ["tmp", "."], ids=["the place", "the one above it"])
 def test_where_nothing_can_be_kept_every_run_says_so(
-    model: Path, tmp_path: Path, sealed: dict[str, str]
+    model: Path, tmp_path: Path, sealed: dict[str, str], open_to_all: str
 ) -> None:
-    (tmp_path / "tmp").chmod(0o777)
+    (tmp_path / open_to_all).chmod(0o777)
     for _ in range(2):
         err = told(model, environment=sealed)
         assert err.startswith("compiling for this machine; the next run does so again")
@@ -104,6 +106,21 @@ def test_code_made_with_other_sources_is_not_run(
         file.write("# another version\n")
     assert told(model, environment=environment).startswith("compiling")
     assert told(model, environment=environment) == ""
+    # Nor is code that nothing vouches for, as after a crash in the middle of writing.
+    (stamp,) = (tmp_path / "kept").glob("*/isologit-kernels.sha256")
+    stamp.write_bytes(b"\xff\x00")
+    assert told(model, environment=environment).startswith("compiling")
+
+
+def test_other_packages_code_in_the_same_cache_is_left_alone(model: Path, tmp_path: Path) -> None:
+    others = tmp_path / "kept" / "theirs_0123"
+    others.mkdir(parents=True)
+    (others / "kernel.nbi").touch()
+    (tmp_path / "kept" / "kernel.nbc").touch()
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    assert told(model, environment=environment).startswith("compiling")
+    assert (others / "kernel.nbi").exists()
+    assert (tmp_path / "kept" / "kernel.nbc").exists()
 
 
 def test_as_a_library_nothing_is_said(model: Path, tmp_path: Path) -> None:
@@ -128,13 +145,7 @@ def test_a_terminal_gets_it_whole_above_the_step(model: Path, tmp_path: Path) ->
         },
     )
     os.close(follower)
-    read = b""
-    try:
-        while block := os.read(leader, 1 << 16):
-            read += block
-    except OSError:  # how a terminal says that its other end is closed
-        pass
-    os.close(leader)
+    read = read_terminal(leader)
     assert process.communicate(timeout=60)[0].startswith(b"No two of 30 tokens")
     (where,) = kept.iterdir()
     assert NOTICE.format(where).strip().encode() in read

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from checkpoints import gaussian, write_llama, write_matrix, write_tensors
-from cli.command import finished, isologit, start
+from cli.command import finished, isologit, read_terminal, start
 from isologit import __version__
 from isologit.cli import main
 from isologit.cli.main import COMMANDS
@@ -161,6 +161,18 @@ class TestStreams:
         ran = finished(process)
         assert (ran.code, ran.err) == (141, "")
 
+    def test_words_that_nobody_reads_are_no_reason_to_stop(
+        self, model: Path, tmp_path: Path
+    ) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = start("classes", model, "-v", "--json", "-o", tmp_path / "out", stderr=writing)
+        os.close(writing)
+        ran = finished(process)
+        assert ran.code == 0
+        assert ran.json["matrix"]["shape"] == [30, 4]
+        assert (tmp_path / "out" / "summary.json").exists()
+
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
     @pytest.mark.parametrize("option", [(), ("--json",)])
     def test_a_full_disk_under_stdout_is_one_line(
@@ -209,13 +221,7 @@ class TestEscapes:
             environment={"TERM": "xterm-256color", "COLUMNS": "80", **environment},
         )
         os.close(follower)
-        read = b""
-        try:
-            while block := os.read(leader, 1 << 16):
-                read += block
-        except OSError:  # how a terminal says that its other end is closed
-            pass
-        os.close(leader)
+        read = read_terminal(leader)
         ran = finished(process)
         assert (ran.code, ran.err) == (0, "")
         return read
@@ -320,6 +326,17 @@ def test_a_job_without_a_directory_does_without_pyarrow(model: Path) -> None:
     )
     ran = finished(start("audit", model, program=("-c", program)))
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_the_compiler_is_started_without_the_blas_that_no_kernel_calls(model: Path) -> None:
+    program = (
+        "import sys\n"
+        "from isologit.cli.main import run\n"
+        "assert run(sys.argv[1:]) == 0\n"
+        "print([m for m in ('numba', 'scipy.linalg') if m in sys.modules], file=sys.stderr)\n"
+    )
+    ran = finished(start("audit", model, "--json", program=("-c", program)))
+    assert (ran.code, ran.err) == (0, "['numba']\n")
 
 
 def test_the_audit_in_exact_arithmetic_does_without_torch(model: Path) -> None:

@@ -5,10 +5,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from isologit.numerics import lanes
 from isologit.numerics.dots import Dots, dots_double, dots_single
 from isologit.numerics.formats import BF16, F16, F32, FORMATS, Float64s, Format
 from isologit.numerics.stored import Matrix
-from oracle.draws import RANGES, cast_exactly, finite_words
+from oracle.draws import RANGES, cast_exactly, finite_words, rows_that_lose_all_they_can
 
 each_format = pytest.mark.parametrize("format_", FORMATS, ids=lambda f: f.name)
 # Around every length at which the loops change: a chunk, a group of them, and what is left.
@@ -93,6 +94,43 @@ def test_the_bound_of_single_sums_is_not_idle(format_: Format) -> None:
     dots = dots_single(matrix, row)
     off = sum((Fraction(x) ** 2 for x in row.tolist()), Fraction(0)) - Fraction(dots.values[0])
     assert 0 < off <= dots.errors[0] < 2 * off
+
+
+def test_the_bound_of_single_sums_is_reached() -> None:
+    """Each rounding that a term can pass loses half a unit: product, group, halves."""
+    matrix = Matrix.of_values(rows_that_lose_all_they_can(), F32)
+    shares = []
+    for n, row in enumerate(matrix.rows([0, 1])):
+        dots = dots_single(matrix, row)
+        square = sum((Fraction(x) ** 2 for x in row.tolist()), Fraction(0))
+        shares.append((square - Fraction(dots.values[n])) / Fraction(dots.errors[n]))
+    assert 0.99 < max(shares) <= 1
+
+
+@pytest.mark.parametrize("format_", [BF16, F16], ids=lambda f: f.name)
+def test_the_bound_of_squares_grows_with_the_row(format_: Format) -> None:
+    """The squares of a lane stay in binary32: each small one is lost beside the first."""
+    row = np.full(100 * lanes.CHUNK, 2.0**-12 * (1 - 2.0**-8))
+    row[: lanes.CHUNK] = 1.0
+    dots = dots_single(Matrix.of_values(row[None], format_), row)
+    off = sum((Fraction(v) ** 2 for v in row.tolist()), Fraction(0)) - Fraction(dots.squares[0])
+    bound = Fraction(dots.square_share[0]) * Fraction(dots.squares[0])
+    assert off <= bound < off * Fraction(11, 10)
+
+
+@pytest.mark.parametrize("n_chunks", [1, 100])
+def test_the_bound_of_double_sums_is_nearly_reached(n_chunks: int) -> None:
+    """Products below half a unit of one, lost along a lane or on the way of its folds."""
+    small = 2.0**-27 * 1.40625
+    row = np.full(n_chunks * lanes.CHUNK, small)
+    row[: lanes.CHUNK] = 0
+    row[[1, 2, 4, 8, 16]] = small
+    row[0] = 1.0
+    row[lanes.CHUNK :].reshape(-1, lanes.CHUNK)[:, 1:] = 0
+    dots = dots_double(Matrix.of_values(row[None], F32), np.array([0]), row)
+    off = sum((Fraction(v) ** 2 for v in row.tolist()), Fraction(0)) - Fraction(dots.values[0])
+    # One rounding more than these is left to the ends of the interval.
+    assert off <= dots.errors[0] < off * Fraction(5, 4)
 
 
 def test_what_overflows_binary32_is_not_finite_and_binary64_holds_it() -> None:

@@ -26,6 +26,7 @@ from oracle.draws import (
     cast,
     cosine_tie_draws,
     finite_draws,
+    finite_words,
     nonfinite_draws,
     norm_tie_draws,
     square_filling,
@@ -195,6 +196,16 @@ def test_mean_rows_are_the_oracles() -> None:
     assert 0.02 * results < refined < 0.9 * results
 
 
+def test_every_row_counts_in_a_mean_of_more_than_one_block() -> None:
+    """Each of some rows, at the ends of the blocks and elsewhere, decides a column of its own."""
+    n = 2 * exact._MEAN_BLOCK + 5
+    chosen = [0, exact._MEAN_BLOCK - 1, exact._MEAN_BLOCK, 2 * exact._MEAN_BLOCK, n - 1]
+    W = np.zeros((n, len(chosen)))
+    W[chosen, np.arange(len(chosen))] = 1.0
+    mean, _ = exact.mean_row(Matrix.of_values(W, F32), np.arange(n))
+    assert mean.values.tolist() == [float(np.float32(1 / n))] * len(chosen)
+
+
 def test_mean_row_of_non_finite_rows_is_ieee_754s() -> None:
     for draw in nonfinite_draws(20):
         columns = [reals(column, draw.matrix_format) for column in draw.words.T]
@@ -347,6 +358,62 @@ def test_terms_swallowed_one_by_one_still_decide_a_norm() -> None:
 
 
 # Shapes and memory.
+
+
+@pytest.mark.parametrize("to", FORMATS, ids=lambda f: f.name)
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda f: f.name)
+def test_sums_of_rows_are_the_oracles(format_: Format, to: Format) -> None:
+    rng = np.random.default_rng(8)
+    for d in (1, 31, 33, 128, 300):
+        words = finite_words(rng, (8, d), format_.name)
+        words[4:] = encode(rng.standard_normal((4, d)), format_)
+        found = exact.sums(Matrix(words, format_), to).values
+        for n, row in enumerate(words):
+            real = oracle.nearest(oracle.total(reals(row, format_.name)), to.name)
+            assert found[n] == oracle.as_float(real), (d, n)
+
+
+@pytest.mark.parametrize("format_", [BF16, F32], ids=lambda f: f.name)
+def test_a_term_swallowed_in_binary32_still_decides_a_sum(format_: Format) -> None:
+    row = np.zeros(128)
+    row[[0, 32, 64]] = (1.0, 2.0**-8, 2.0**-25)
+    assert exact.sums(Matrix.of_values(row[None], format_), BF16).values == 1 + 2.0**-7
+
+
+def test_terms_swallowed_in_every_lane_still_decide_a_sum() -> None:
+    """257 is a midpoint; in binary32 the sum falls 512 units of 2^-24 short of it, not beyond."""
+    group = np.zeros((4, 2, 16))
+    group[:, 0] = group[0, 1] = 2.0**-24 * (1 - 2.0**-8)
+    group[0, 0] = 1.0
+    row = np.concatenate([np.tile(group.reshape(-1), 16), [1.0, -(2.0**-15)]])
+    assert exact.sums(Matrix.of_values(row[None], F32), BF16).values == 258
+
+
+def test_squares_swallowed_one_by_one_still_decide_a_cosine() -> None:
+    """The sum of squares in binary32 misses 399 half units, and so would the cosine its midpoint.
+
+    The cosine lies 100 half units of binary32 below the midpoint, and seems to lie as far above.
+    """
+    row = np.full(400 * 32, 2.0**-12 * (1 - 2.0**-8))
+    row[:32] = 1.0
+    midpoint = 409 * 2.0**-11
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        c = (low + high) / 2
+        seen = (1 + c) / np.sqrt(32 * (1 + c * c))
+        low, high = (low, c) if seen > midpoint * (1 + 100 * 2.0**-24) else (c, high)
+    reference = np.zeros(len(row))
+    reference[:2] = (1.0, np.float32(low))
+    found = exact.cosines(Matrix.of_values(row[None], BF16), Vector.of_values(reference, F32), BF16)
+    left, right = ([Fraction(x) for x in vector.tolist()] for vector in (row, reference))
+    assert Fraction(found.values[0]) == oracle.cosine(left, right, "bf16") == 204 * 2.0**-10
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda f: f.name)
+def test_zero_rows_have_norm_zero_without_an_exact_step(format_: Format) -> None:
+    norms = exact.norms(Matrix.of_values(np.zeros((3, 40)), format_), format_)
+    assert norms.values.tolist() == [0, 0, 0]
+    assert norms.refined == 0
 
 
 @pytest.mark.parametrize("n_rows", [0, 1])

@@ -50,6 +50,15 @@ def test_rows_are_equal_by_bits_or_with_zeros_folded(format_: Format) -> None:
     assert equal.tolist() == [True, True, False, True, False, True]
 
 
+@pytest.mark.parametrize("column", [0, 255, 256, 511, 512, 599])
+def test_rows_that_differ_in_one_column_are_different(column: int) -> None:
+    words = np.zeros((2, 600), dtype=np.uint16)
+    words[1, column] = 1
+    equal = np.ones(2, dtype=np.bool_)
+    kernels.rows_equal(words, np.array([0, 1]), np.array([1, 1]), False, equal)
+    assert equal.tolist() == [False, True]
+
+
 def test_only_f16_words_are_viewed_as_signed() -> None:
     words = np.zeros((1, 1), dtype=np.uint16)
     assert typed(words, BF16).dtype == np.uint16

@@ -76,6 +76,34 @@ def test_neither_threads_nor_blocks_change_a_bit(monkeypatch: pytest.MonkeyPatch
             assert again.refined.tolist() == reference.refined.tolist()
 
 
+def test_more_rows_than_one_product_takes() -> None:
+    """Each thread's turn is several products, and each has rows of its own."""
+    rng = np.random.default_rng(5)
+    matrix = Matrix.of_values(rng.standard_normal((2 * many_states._BLOCK_ROWS + 100, 9)), BF16)
+    states = Matrix.of_values(rng.standard_normal((many_states._FEWEST_STATES, 9)), BF16)
+    assert_as_one_by_one(matrix, states, BF16)
+
+
+@each_logit_format
+def test_results_that_round_to_zero_are_plus_zero(to: Format) -> None:
+    smallest = 2.0**to.quantum_exponent
+    matrix = Matrix.of_values([[-smallest], [smallest], [0.0], [-0.0]], F32)
+    states = Matrix.of_values(np.full((many_states._FEWEST_STATES, 1), 2.0**-4), F32)
+    together = logits_at_states(matrix, states, to).values
+    assert (together == 0).all()
+    assert not np.signbit(together).any()
+
+
+def test_terms_swallowed_one_by_one_still_decide() -> None:
+    """1 + 2^-24 is a midpoint; the sum of two squares is below it, and small ones lift it above."""
+    row = np.full(200, 2.0**-27 * 1.40625)
+    row[:2] = (1.0, 2.0**-12 * (1 - 2.0**-24))
+    # As many rows and states as make BLAS add up each product term by term.
+    matrix = Matrix.of_values(np.tile(row, (64, 1)), F32)
+    states = Matrix.of_values(np.tile(row, (64, 1)), F32)
+    assert (logits_at_states(matrix, states, F32).values == 1 + 2.0**-23).all()
+
+
 def test_states_of_another_width_are_refused() -> None:
     matrix, states = Matrix.of_values(np.ones((3, 4)), F32), Matrix.of_values(np.ones((2, 5)), F32)
     with pytest.raises(ValueError, match="hidden states have 5 values, expected d = 4"):

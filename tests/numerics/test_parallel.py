@@ -1,6 +1,7 @@
 """Rows are split into blocks that cover each once, on as many threads as asked."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -61,6 +62,72 @@ def test_an_error_in_a_block_reaches_the_caller(
 
     with pytest.raises(ZeroDivisionError, match=r"^block 4$"):
         for_blocks(work, 9, 1)
+
+
+def test_after_an_error_no_further_block_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_BLOCK_BYTES", 1)
+    set_threads(1)
+    begun: list[int] = []
+
+    def work(start: int, _stop: int) -> None:
+        begun.append(start)
+        if start == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        for_blocks(work, 1000, 1)
+    assert begun == [0, 1, 2, 3]
+
+
+def test_a_thread_that_cannot_be_started_leaves_none_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "_BLOCK_BYTES", 1)
+    set_threads(3)
+    started: list[threading.Thread] = []
+
+    class Scarce(threading.Thread):
+        def start(self) -> None:
+            if started:
+                raise RuntimeError("can't start new thread")
+            super().start()
+            started.append(self)
+
+    monkeypatch.setattr(parallel, "Thread", Scarce)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        for_blocks(lambda _start, _stop: time.sleep(0.001), 10_000, 1)
+    assert not started[0].is_alive()
+
+
+def test_an_interrupt_while_waiting_stops_the_other_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "_BLOCK_BYTES", 1)
+    set_threads(2)
+    helpers: list[threading.Thread] = []
+    busy, waited_for = threading.Event(), threading.Event()
+
+    class Interrupted(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            if self not in helpers:
+                helpers.append(self)
+                waited_for.set()
+                raise KeyboardInterrupt
+            super().join(timeout)
+
+    def work(_start: int, _stop: int) -> None:
+        # The other thread is at work before the caller's ends, and until that waits for it.
+        if isinstance(threading.current_thread(), Interrupted):
+            busy.set()
+            assert waited_for.wait(timeout=30)
+        else:
+            assert busy.wait(timeout=30)
+
+    monkeypatch.setattr(parallel, "Thread", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        for_blocks(work, 50, 1)
+    assert helpers
+    assert not helpers[0].is_alive()
 
 
 def test_zero_threads_stand_for_every_core() -> None:

@@ -102,6 +102,13 @@ def test_moments_are_those_of_the_finite_rows(width: int, broken: bool, format_:
     assert moments.variance == pytest.approx(values[finite].var(axis=0).sum(), rel=1e-12)
 
 
+@pytest.mark.parametrize("exponent", [-10, -20, -23])
+def test_the_variance_of_rows_far_from_the_origin_is_not_lost(exponent: int) -> None:
+    W = 1 + np.random.default_rng(0).integers(0, 2, (5000, 4)) * 2.0**exponent
+    variance = (W - 1).var(axis=0).sum()
+    assert moments_of(Matrix.of_values(W, F32)).variance == pytest.approx(variance, rel=1e-7)
+
+
 def test_rows_whose_squares_leave_binary32_are_finite() -> None:
     moments = moments_of(Matrix.of_values(np.array([[3e38, 1], [-3e38, 3]]), F32))
     assert len(moments.rows) == 2

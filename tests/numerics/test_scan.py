@@ -11,7 +11,7 @@ from isologit.numerics import lanes, parallel, scan
 from isologit.numerics.formats import BF16, F16, F32, FORMATS, Format, decode
 from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, StoredWords
-from oracle.draws import RANGES, finite_words
+from oracle.draws import RANGES, finite_words, rows_that_lose_all_they_can
 
 each_format = pytest.mark.parametrize("format_", FORMATS, ids=lambda f: f.name)
 widths = pytest.mark.parametrize("d", [1, 2, 3, 15, 31, 32, 33, 64, 127, 128, 129, 200])
@@ -99,6 +99,18 @@ def test_sums_and_squares_are_within_their_bounds(format_: Format, d: int) -> No
             square = sum((x * x for x in reals), Fraction(0))
             slack = found.sum_depth * square + Fraction(found.square_loss)
             assert abs(Fraction(found.squares[n]) - square) <= slack
+
+
+def test_the_bound_of_squares_is_reached() -> None:
+    """By rows whose squares lose half a unit in each rounding."""
+    matrix = Matrix.of_values(rows_that_lose_all_they_can(), F32)
+    found = scan_rows(matrix)
+    shares = []
+    for n, row in enumerate(matrix.rows([0, 1]).tolist()):
+        square = sum((Fraction(x) ** 2 for x in row), Fraction(0))
+        off = square - Fraction(found.squares[n])
+        shares.append(off / (Fraction(found.sum_depth) * square + Fraction(found.square_loss)))
+    assert 0.99 < max(shares) <= 1
 
 
 @each_format

@@ -10,6 +10,7 @@ import pytest
 from isologit.errors import FloatingPointModeError
 from isologit.numerics import exact
 from isologit.numerics.formats import BF16, F32, Format, encode
+from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, Vector
 from oracle.fraction_oracle import as_float, decode, dot, nearest
 
@@ -66,6 +67,10 @@ def test_a_thread_that_flushes_subnormals_is_refused() -> None:
     try:
         with pytest.raises(FloatingPointModeError, match="flushes subnormal numbers"):
             exact.logits(matrix, one, BF16)
+        with pytest.raises(FloatingPointModeError, match="flushes subnormal numbers"):
+            scan_rows(matrix)
     finally:
         torch.set_flush_denormal(False)
     assert exact.logits(matrix, one, BF16).values[0] == 2.0**-130
+    # Nothing of what the refused scan would have found was kept.
+    assert scan_rows(matrix).subnormal.all()

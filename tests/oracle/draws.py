@@ -69,6 +69,22 @@ def cast_exactly(values: npt.ArrayLike, format_name: str) -> Words:
     return words
 
 
+def rows_that_lose_all_they_can() -> Values:
+    """Return two f32 rows, ``[2, 128]``, whose sums of squares lose half a unit at each rounding.
+
+    For sums in binary32 over four chunks of 32, each of two halves of 16 lanes. A lane's first half
+    has a square whose product is rounded and three that are lost beside it; its second half has one
+    that is lost where the halves meet. A fused multiply-add spares one of the first two products,
+    the compiler's choice: so one row has the large entry in the first chunk, one in the second.
+    """
+    small = 2.0**-12 * (1 - 2.0**-23)
+    rows = np.zeros((2, 4, 2, 16))
+    rows[:, :, 0] = small
+    rows[:, 0, 1] = small
+    rows[0, 0, 0] = rows[1, 1, 0] = 1 + 2047 * 2.0**-23
+    return rows.reshape(2, -1)
+
+
 def finite_words(rng: np.random.Generator, shape: tuple[int, ...], format_name: str) -> Words:
     """Return random bit patterns, those of NaN and Inf replaced by smaller exponents."""
     word = RANGES[format_name].word

@@ -296,9 +296,8 @@ class TestThroughTheCommandLine:
             "resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))\n"
             "main()\n"
         )
-        assert (
-            isologit("classes", model).code == 0
-        )  # so that no kernel has to be written to its cache
+        # So that no kernel has to be written to its cache.
+        assert isologit("classes", model).code == 0
         before = snapshot(tmp_path)
         out = tmp_path / "out"
         ran = finished(start("classes", model, "-o", out, program=("-c", program)))

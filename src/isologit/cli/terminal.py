@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, RenderableType
 
@@ -56,7 +56,7 @@ def show_json(record: Record) -> None:
 
 def show_written(paths: list[Path]) -> None:
     """Print the list of what was written, to stderr."""
-    tables.written(Console(stderr=True, highlight=False), paths)
+    tables.written(_Words(), paths)
 
 
 class _Console(Console):
@@ -69,6 +69,16 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+
+class _Words(Console):
+    """A console on stderr. That nobody reads the words is no reason to stop."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(stderr=True, highlight=False, quiet=quiet)
+
+    def on_broken_pipe(self) -> None:
+        _discard(sys.stderr)
 
 
 @contextmanager
@@ -90,8 +100,12 @@ def _to_stdout() -> Iterator[None]:
 
 def discard_stdout() -> None:
     """Send what is still buffered nowhere, so that the interpreter can close stdout in peace."""
+    _discard(sys.stdout)
+
+
+def _discard(stream: TextIO) -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
+    os.dup2(devnull, stream.fileno())
     os.close(devnull)
 
 
@@ -103,7 +117,7 @@ def progress(*, quiet: bool, verbose: bool) -> Iterator[Progress]:
     """
     from isologit.numerics.compilation import listening
 
-    console = Console(stderr=True, highlight=False, quiet=quiet)
+    console = _Words(quiet=quiet)
     with (
         listening(lambda directory: _say_compiling(console, directory)) as compiling,
         _steps(console, shown=not (verbose or quiet), timed=verbose) as begin,

@@ -145,15 +145,16 @@ def _forget_other_sources(directory: Path) -> None:
     for source in sources:
         if b"numba" in source or b"llvmlite" in source:
             running.update(source)
+    expected = running.hexdigest().encode()
     stamp = directory / "isologit-kernels.sha256"
     with contextlib.suppress(OSError):
-        if stamp.is_file() and stamp.read_text(encoding="utf-8") == running.hexdigest():
+        if stamp.read_bytes() == expected:
             return
     # Another process may do the same meanwhile: at worst a kernel is compiled once more.
     with contextlib.suppress(OSError):
         for kept in (*directory.glob("*.nbi"), *directory.glob("*.nbc")):
             kept.unlink(missing_ok=True)
-        stamp.write_text(running.hexdigest(), encoding="utf-8")
+        stamp.write_bytes(expected)
 
 
 def private_directory(parent: Path) -> Path | None:
@@ -165,10 +166,12 @@ def private_directory(parent: Path) -> Path | None:
     """
     if not hasattr(os, "geteuid"):
         return None  # no owner to ask for, so none to trust
-    path = parent / f"isologit-kernels-{os.geteuid()}"
     try:
-        if not _settled(parent.stat()):
+        # Without links, so that what is looked at here is what will be used.
+        place = parent.resolve(strict=True)
+        if not all(_settled(each.stat()) for each in (place, *place.parents)):
             return None
+        path = place / f"isologit-kernels-{os.geteuid()}"
         path.mkdir(mode=0o700, exist_ok=True)
         if not _closed(path.lstat()):
             return None
@@ -205,11 +208,11 @@ def _listen() -> None:
 
         def on_start(self, event: Any) -> None:
             # The compiler's lock is held, so no two threads are here at once.
-            if self._depth == 0 and _directory is not None:
+            self._depth += 1
+            if self._depth == 1 and _directory is not None:
                 self._since = time.perf_counter()
                 for begun, _ in tuple(_listeners):
                     begun(_directory)
-            self._depth += 1
 
         def on_end(self, event: Any) -> None:
             self._depth -= 1

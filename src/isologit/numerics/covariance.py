@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from isologit.numerics import kernels, products
 from isologit.numerics.bases import inner_products
+from isologit.numerics.distances import square_distances
 from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.products import BLOCK, TILE
@@ -21,6 +22,8 @@ from isologit.numerics.stored import Matrix
 
 # Enough for any sensible number of threads; each holds [8, d] sums of its own.
 _ROW_BLOCKS = 64
+# Below this share of the mean square, a variance as the difference of two sums is mostly rounding.
+_CANCELLED = 2.0**-20
 # As many bytes as make a block of rows fill a thread's turn by itself.
 _ALONE = 1 << 62
 
@@ -29,12 +32,21 @@ Apply = Callable[[Float64s], Float64s]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What one pass over W says: the finite rows, and their first two moments."""
+    """What one pass over W says: the finite rows, and their first two moments, in binary64.
+
+    Parameters
+    ----------
+    rows
+        ``[n]``, the finite ones.
+    mean
+        ``[d]``.
+    variance
+        The total variance: the trace of the covariance.
+    """
 
     rows: npt.NDArray[np.int64]
     mean: Float64s
     variance: float
-    """The total variance: the trace of the covariance."""
 
     @property
     def unit(self) -> float:
@@ -50,7 +62,8 @@ class Moments:
 def moments_of(matrix: Matrix) -> Moments:
     """Return the finite rows of a matrix and their first two moments, in one pass.
 
-    Two more where some rows are not finite.
+    Two more where some rows are not finite, and one more where they lie so far from the origin,
+    for how close together they are, that their variance would be lost beside their squares.
     """
     rows = np.arange(matrix.n_tokens)
     with np.errstate(invalid="ignore"):
@@ -62,6 +75,8 @@ def moments_of(matrix: Matrix) -> Moments:
     mean, mean_square = sums / max(len(rows), 1)
     # A constant column of many tokens may come out a little below zero.
     variance = float(np.maximum(mean_square - mean * mean, 0.0).sum())
+    if variance < _CANCELLED * mean_square.sum():
+        variance = float(square_distances(matrix, rows, mean).mean())
     return Moments(rows, mean, variance)
 
 

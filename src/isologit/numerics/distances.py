@@ -72,8 +72,6 @@ def _sums(
     """Generate the sums, a lane, of ``term(value, entry of the vector, sum so far)``."""
     zeros = lanes.splat(lanes.DOUBLE, lanes.LANES, 0.0)
     sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(2)]
-    for each in sums:
-        builder.store(zeros, each)
 
     def body(pointer: Any, _same: Any, offset: Any, n_chunks: int) -> None:
         entries = builder.gep(vector, [offset])

@@ -50,7 +50,24 @@ _SMALL = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Ritz:
-    """Approximate eigenpairs, by descending value, and what their residuals say of the error."""
+    """Approximate eigenpairs, by descending value, and what their residuals say of the error.
+
+    Parameters
+    ----------
+    values, vectors
+        ``[n]`` and ``[n, d]``, orthonormal.
+    residuals
+        ``[n]``, ‖C·v − λ·v‖ as computed.
+    sine_bounds
+        ``[n]``, residual and noise over the gap to the nearest other value (Davis and Kahan, 1970);
+        infinite where there is no gap.
+    noise
+        What rounding may add to a residual.
+    passes
+        How often a matrix, or a sample of its rows, was multiplied.
+    differences
+        ``[n, d]``, C·v − λ·v for each vector.
+    """
 
     values: Float64s
     vectors: Float64s
@@ -59,7 +76,6 @@ class Ritz:
     noise: float
     passes: int
     differences: Float64s
-    """``[n, d]``, C·v − λ·v for each vector."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +98,23 @@ def leading_eigenpairs(matrix: Matrix, moments: Moments, count: int, tolerance: 
 
     A few cheap passes over some rows, then binary32 over all rows, as far as it carries, then
     binary64, which alone decides: what came before only saves passes.
+
+    Parameters
+    ----------
+    matrix
+        ``[V, d]``.
+    moments
+        Those of its finite rows, of some variance.
+    count
+        How many pairs are asked for, at most d.
+    tolerance
+        On the sine of the angle to the true vectors.
+
+    Returns
+    -------
+    Ritz
+        At least `count` pairs. Where eigenvalues are too close together not all ``sine_bounds``
+        meet the tolerance: the caller decides.
     """
     # Eight vectors a pass, so that the axes asked for converge at the rate of the ninth eigenvalue
     # rather than the fourth; at least one more than asked for, so that the last eigenvalue and the

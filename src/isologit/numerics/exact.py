@@ -23,11 +23,11 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from isologit.errors import FloatingPointModeError
 from isologit.numerics import accumulator, kernels
 from isologit.numerics.certify import certified
 from isologit.numerics.dots import Dots, dots_double, dots_single
 from isologit.numerics.formats import Float64s, Format, round_fraction, round_sqrt, round_to
+from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.lanes import ROOM, U_DOUBLE
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.scan import scan_rows
@@ -38,9 +38,6 @@ from isologit.numerics.stored import Matrix, Vector
 _SINGLE_PRECISION = 8
 # Rows of a block that one thread adds up by columns.
 _MEAN_BLOCK = 4096
-# Not literals where they are used, so that nothing folds the sums beforehand: 1, and what is below
-# and above half of its last bit.
-_PROBES = np.array([1.0, 2.0**-53, 3 * 2.0**-54])
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,31 +96,6 @@ def decided_dots(
     left = np.flatnonzero(unsure & np.isfinite(dots.values))
     values[left] = _exact_dots(matrix, rows[left], h, to) + 0.0
     return values, len(left)
-
-
-def require_ieee_mode() -> None:
-    """Check that this thread rounds to nearest-even and keeps subnormals, as every proof assumes.
-
-    Some libraries, and `torch.set_flush_denormal`, change the mode of the calling thread, and
-    threads that it starts take it over.
-
-    Raises
-    ------
-    FloatingPointModeError
-    """
-    one, below, above = _PROBES
-    subnormal = np.array([1], dtype=np.uint32).view(np.float32).astype(np.float64)[0]
-    if subnormal != 2.0**-149:
-        raise FloatingPointModeError(
-            "this thread flushes subnormal numbers to zero, so nothing it computes is exact; "
-            "expected IEEE 754 arithmetic. Undo torch.set_flush_denormal(True), or run isologit "
-            "in a process of its own"
-        )
-    if one + below != one or one + above == one or -one - below != -one:
-        raise FloatingPointModeError(
-            "this thread does not round to nearest, so nothing it computes is exact; expected "
-            "IEEE 754's default mode. Run isologit in a process of its own"
-        )
 
 
 def cosines(matrix: Matrix, reference: Vector, cosine_format: Format) -> Rounded:
@@ -198,7 +170,8 @@ def norms(matrix: Matrix, format_: Format) -> Rounded:
     rows = np.flatnonzero(unsure)
     dots = dots_double(matrix, rows, np.zeros(matrix.width))
     decided, unsure = certified(*_roots(dots.squares, dots.square_share), format_)
-    left = np.flatnonzero(unsure & np.isfinite(dots.squares))
+    # The squares of stored numbers do not underflow here: a sum of 0 is that of a zero row.
+    left = np.flatnonzero(unsure & np.isfinite(dots.squares) & (dots.squares > 0))
     for n in left:
         row = int(rows[n])
         square = exact_dot(matrix, row, matrix.rows([row])[0])

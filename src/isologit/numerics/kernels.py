@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 
 from isologit.numerics.compilation import keep_machine_code
 from isologit.numerics.formats import F16, Format
+from isologit.numerics.halves import widen_halves
 
 _REASSOCIATE = {"reassoc", "contract"}
 
@@ -40,7 +41,7 @@ def widen(_typing_context: Any, word: Any) -> Any:  # pragma: no cover - compile
     def codegen(_context: Any, builder: Any, signature: Any, args: Any) -> Any:
         (value,) = args
         if signature.args[0] == types.int16:
-            single = builder.fpext(builder.bitcast(value, ir.HalfType()), ir.FloatType())
+            single = widen_halves(builder, value)
         else:
             if signature.args[0] == types.uint16:
                 wide = builder.zext(value, ir.IntType(32))

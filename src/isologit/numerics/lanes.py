@@ -21,6 +21,7 @@ from numba.core import cgutils, types
 
 from isologit.numerics.compilation import keep_machine_code
 from isologit.numerics.formats import BF16, Format
+from isologit.numerics.halves import widen_halves
 
 keep_machine_code()
 
@@ -92,12 +93,12 @@ def chunk_values(builder: Any, pointer: Any, word: Any) -> tuple[Any, Any]:
         even = builder.shl(words, splat(I32, LANES, 16))
         odd = builder.and_(words, splat(I32, LANES, 0xFFFF0000))
         return builder.bitcast(even, SINGLES), builder.bitcast(odd, SINGLES)
-    kind = SINGLES if word == types.uint32 else ir.VectorType(ir.HalfType(), LANES)
+    kind = SINGLES if word == types.uint32 else ir.VectorType(I16, LANES)
     first = load(builder, pointer, kind, word.bitwidth // 8)
     second = load(builder, at(builder, pointer, LANES), kind, word.bitwidth // 8)
     if word == types.uint32:
         return first, second
-    return builder.fpext(first, SINGLES), builder.fpext(second, SINGLES)
+    return widen_halves(builder, first), widen_halves(builder, second)
 
 
 def prefetch(builder: Any, pointer: Any, n_words: int, word: Any) -> None:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from isologit.numerics import exact, kernels
 from isologit.numerics.certify import round_one, rounding_of
 from isologit.numerics.formats import Float64s, Format
+from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.lanes import ROOM, U_DOUBLE
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix, Vector
@@ -79,7 +80,7 @@ def logits_at_states(
             one = exact.logits(matrix, Vector(words, hidden_states.format), logit_format)
             values[k], refined[k] = one.values, one.refined
         return RoundedAtStates(values, refined)
-    exact.require_ieee_mode()
+    require_ieee_mode()
     for first in range(0, n_states, _BLOCK_STATES):
         some = hidden_states.rows(np.arange(first, min(first + _BLOCK_STATES, n_states)))
         part = slice(first, first + len(some))

@@ -58,13 +58,18 @@ def for_blocks(work: Callable[[int, int], object], n_rows: int, row_bytes: int) 
                 errors.append(error)
 
     helpers = [Thread(target=drain) for _ in range(min(get_threads(), len(starts)) - 1)]
-    for helper in helpers:
-        helper.start()
     try:
+        for helper in helpers:
+            helper.start()
         drain()
-    except BaseException as error:  # an interrupt between two blocks
+    except BaseException as error:  # an interrupt between two blocks, or no thread to be had
         errors.append(error)
     for helper in helpers:
-        helper.join()
+        # Whatever arrives meanwhile: the caller's arrays are not to be written to after this.
+        while helper.is_alive():
+            try:
+                helper.join()
+            except BaseException as error:
+                errors.append(error)
     if errors:
         raise errors[0]

@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
 from isologit.numerics.formats import Float64s, Format
+from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix, StoredWords
 
@@ -249,9 +250,15 @@ def scan_rows(matrix: Matrix) -> RowScan:
     The hash is NH (Black, Halevi, Krawczyk, Krovetz and Rogaway, 1999) with fixed keys: the sum
     modulo 2^64 of products of pairs of 32-bit words, each with a key added to it modulo 2^32. It
     only groups rows; who relies on a group compares the bytes.
+
+    Raises
+    ------
+    FloatingPointModeError
     """
     known = _SCANS.get(matrix)
     if known is None:
+        # A scan is kept, so the mode of whoever asks for it first would stay in its figures.
+        require_ieee_mode()
         known = _SCANS[matrix] = _scanned(matrix)
     return known
 
