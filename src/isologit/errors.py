@@ -14,7 +14,8 @@ line. Nothing outside this file derives from `IsologitError`.
     │   ├── TensorNotFoundError        9   --tensor names nothing in the checkpoint
     │   ├── TensorShapeError          10   a shape that is not what its role needs
     │   ├── UnsupportedFormatError    11   a number format or container not read here
-    │   └── ConfigError               12   config.json that cannot be used
+    │   ├── ConfigError               12   config.json that cannot be used
+    │   └── ChangedFileError          28   a file that was changed while it was analysed
     ├── InputError                 what the user asked about
     │   ├── TokenIdError              13   an id outside the vocabulary
     │   ├── EmptyClusterError         14   a cluster or list without members
@@ -31,7 +32,8 @@ line. Nothing outside this file derives from `IsologitError`.
     └── BackendError               what the arithmetic runs on
         ├── MissingExtraError         24   an optional dependency is not installed
         ├── DeviceError               25   a device that is not there
-        └── FloatingPointModeError    26   the processor rounds otherwise than IEEE 754
+        ├── FloatingPointModeError    26   the processor rounds otherwise than IEEE 754
+        └── NoCompilerError           27   NUMBA_DISABLE_JIT is set
 """
 
 from typing import ClassVar
@@ -69,6 +71,12 @@ class MalformedHeaderError(CheckpointError):
     """A header contradicts itself, its format or its file."""
 
     exit_code = 6
+
+
+class ChangedFileError(CheckpointError):
+    """A file was changed while it was analysed."""
+
+    exit_code = 28
 
 
 class MissingShardError(CheckpointError):
@@ -201,3 +209,9 @@ class FloatingPointModeError(BackendError):
     """The processor flushes subnormals or rounds otherwise than to nearest."""
 
     exit_code = 26
+
+
+class NoCompilerError(BackendError):
+    """The compiler of the kernels is switched off."""
+
+    exit_code = 27

@@ -66,15 +66,22 @@ class Subject:
         return self.digest.result()
 
     def matrix_facts(self) -> MatrixFacts:
-        """Return which tensor W is, and why, and the digest of its bytes."""
-        head = self.head
+        """Return which tensor W is, and why, and the digest of its bytes, once they are known.
+
+        Raises
+        ------
+        ChangedFileError
+            The file has been written to since it was opened.
+        """
+        head, digest = self.head, self.sha256
+        self.checkpoint.require_unchanged()
         return MatrixFacts(
             tensor=head.tensor,
             role=head.role,
             tied=head.tied,
             shape=[head.matrix.n_tokens, head.matrix.width],
             dtype=head.matrix.format.name,
-            sha256=self.sha256,
+            sha256=digest,
             why=head.why,
         )
 

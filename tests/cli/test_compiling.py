@@ -11,7 +11,8 @@ import pytest
 from checkpoints import gaussian, write_llama
 from cli.command import SOURCE, read_terminal, start
 
-NOTICE = "compiling for this machine; kept in {} for the next run\n"
+BEGUN = "compiling what this run is the first to need, for some seconds; "
+NOTICE = BEGUN + "kept in {}\n"
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_quiet_says_nothing_and_verbose_how_long_it_took(model: Path, tmp_path: 
     assert told(model, "-q", environment={"NUMBA_CACHE_DIR": str(tmp_path / "one")}) == ""
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "two")}
     notice, step, took = told(model, "-v", environment=environment).splitlines()
-    assert notice.startswith("compiling for this machine; kept in ")
+    assert notice.startswith(f"{BEGUN}kept in ")
     assert re.fullmatch(r"row classes: \d+\.\d\d s", step)
     assert re.fullmatch(r"compiling, within these steps: \d+\.\d\d s", took)
     (step,) = told(model, "-v", environment=environment).splitlines()
@@ -80,7 +81,7 @@ def test_a_read_only_installation_keeps_its_code_elsewhere(
 ) -> None:
     environment = sealed | {name: str(tmp_path / path) for name, path in settings.items()}
     first = told(model, environment=environment)
-    assert first.startswith(f"compiling for this machine; kept in {tmp_path / place}")
+    assert first.startswith(f"{BEGUN}kept in {tmp_path / place}")
     assert list((tmp_path / place).glob("*/*.nbc"))
     assert told(model, environment=environment) == ""
 
@@ -92,7 +93,7 @@ def test_where_nothing_can_be_kept_every_run_says_so(
     (tmp_path / open_to_all).chmod(0o777)
     for _ in range(2):
         err = told(model, environment=sealed)
-        assert err.startswith("compiling for this machine; the next run does so again")
+        assert err.startswith(f"{BEGUN}the next run does so again")
         assert list((tmp_path / "tmp").iterdir()) == []
 
 

@@ -345,3 +345,76 @@ def test_the_audit_in_exact_arithmetic_does_without_torch(model: Path) -> None:
     )
     ran = finished(start("audit", model, program=("-c", program)))
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_an_interrupt_that_python_loses_ends_the_job_at_its_next_step(
+    model: Path, tmp_path: Path
+) -> None:
+    """One that comes inside a callback from C is printed there and forgotten."""
+    program = (
+        "import ctypes, os, signal\n"
+        "from isologit.equivalence import rows\n"
+        "scan = rows.scan_rows\n"
+        "@ctypes.CFUNCTYPE(None)\n"
+        "def callback():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    [None for _ in range(1000)]\n"
+        "def interrupted(matrix):\n"
+        "    callback()\n"
+        "    return scan(matrix)\n"
+        "rows.scan_rows = interrupted\n"
+        "from isologit.cli.main import main\n"
+        "main()\n"
+    )
+    ran = finished(start("audit", model, "-o", tmp_path / "out", program=("-c", program)))
+    assert (ran.code, ran.out, ran.err.strip()) == (130, "", "interrupted")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_that_is_ignored_by_whoever_started_it_stays_ignored(model: Path) -> None:
+    program = (
+        "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from isologit.equivalence import rows\n"
+        "scan = rows.scan_rows\n"
+        "rows.scan_rows = lambda matrix: (os.kill(os.getpid(), signal.SIGINT), scan(matrix))[1]\n"
+        "from isologit.cli.main import main\n"
+        "main()\n"
+    )
+    ran = finished(start("audit", model, program=("-c", program)))
+    assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_words_that_cannot_be_written_do_not_end_a_job(model: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        told = finished(start("audit", model, "-v", "-o", tmp_path / "out", stderr=full))
+        failed = finished(start("audit", tmp_path / "nowhere", stderr=full))
+    assert told.code == 0
+    assert told.out == isologit("audit", model).out
+    assert (tmp_path / "out" / "summary.json").is_file()
+    assert failed.code == 3
+
+
+def test_a_file_that_is_written_to_meanwhile_gives_no_figures(model: Path, tmp_path: Path) -> None:
+    weights = next(model.rglob("*.safetensors")) if model.is_dir() else model
+    program = (
+        "from pathlib import Path\n"
+        "from isologit.equivalence import rows\n"
+        "scan = rows.scan_rows\n"
+        "def disturbed(matrix):\n"
+        f"    path = Path({str(weights)!r})\n"
+        "    with path.open('r+b') as file:\n"
+        "        file.seek(-1, 2)\n"
+        "        file.write(b'?')\n"
+        "    return scan(matrix)\n"
+        "rows.scan_rows = disturbed\n"
+        "from isologit.cli.main import main\n"
+        "main()\n"
+    )
+    for command in (("audit",), ("classes", "--token", "1")):
+        ran = finished(start(*command, model, "-o", tmp_path / "out", program=("-c", program)))
+        assert (ran.code, ran.out) == (28, "")
+        assert ran.err.startswith("ChangedFileError: ")
+        assert "was changed while it was analysed" in ran.err
+        assert not (tmp_path / "out").exists()

@@ -102,6 +102,12 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert "is neither a file nor a directory" in str(refusal(tmp_path / "pipe"))
 
 
+def test_a_pipe_inside_a_directory_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.safetensors")
+    said = str(refusal(tmp_path))
+    assert "model.safetensors is not a regular file; expected one, which can be mapped" in said
+
+
 def test_a_directory_named_as_a_weight_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").mkdir()
     error = refusal(tmp_path)

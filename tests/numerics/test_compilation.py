@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,78 @@ def test_somebody_else_s_is_refused(shared_place: Path) -> None:
 
 def test_a_place_that_is_not_there_is_none(tmp_path: Path) -> None:
     assert private_directory(tmp_path / "nowhere") is None
+
+
+PROGRAM = """
+import sys
+from isologit.numerics import exact
+from isologit.numerics.compilation import listening
+from isologit.numerics.formats import F32
+from isologit.numerics.stored import Matrix, Vector
+matrix, state = Matrix.of_values([[2.0, 1.0]], F32), Vector.of_values([1.0, 3.0], F32)
+said = []
+with listening(said.append) as heard:
+    print(exact.logits(matrix, state, F32).values[0])
+print(len(said), heard.not_kept)
+"""
+
+
+def run(cache: Path) -> tuple[str, str]:
+    """Run the program with a cache directory; return what it found, and what it heard."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    found, heard = ran.stdout.splitlines()
+    return found, heard
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("left", [0, 100], ids=["empty", "cut"])
+def test_machine_code_that_cannot_be_read_is_made_again(
+    tmp_path: Path, suffix: str, left: int
+) -> None:
+    cache = tmp_path / "cache"
+    assert run(cache) == ("5.0", "1 ")
+    assert run(cache) == ("5.0", "0 ")
+    damaged = list(cache.rglob(f"*{suffix}"))
+    assert damaged
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:left])
+    assert run(cache) == ("5.0", "1 ")
+    assert run(cache) == ("5.0", "0 ")
+
+
+def test_machine_code_that_cannot_be_kept_is_used(tmp_path: Path) -> None:
+    """A limit on file sizes stands for a full disk: the index fits, the code does not."""
+    program = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))\n" + PROGRAM
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    found, heard = ran.stdout.splitlines()
+    assert (found, heard[:2]) == ("5.0", "1 ")
+    assert "File too large" in heard
+
+
+def test_a_compiler_that_is_switched_off_is_an_error_of_its_own() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", "import isologit.numerics.kernels"],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 1
+    assert "NoCompilerError: NUMBA_DISABLE_JIT is set" in ran.stderr

@@ -5,13 +5,14 @@ Formats (safetensors and others) are parsed on top of a `ByteSource`, never on a
 
 import mmap
 import os
+import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from isologit.checkpoint.wording import shown
-from isologit.errors import NotACheckpointError, TruncatedFileError
+from isologit.errors import ChangedFileError, NotACheckpointError, TruncatedFileError
 
 # Fits the caches that a core has to itself; between parts their reader waits for the interpreter
 # lock, so smaller ones take longer.
@@ -53,7 +54,15 @@ class MappedFile:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         try:
+            # Before it is opened: opening a pipe waits for whoever writes to it.
+            kind = path.stat().st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+                raise NotACheckpointError(
+                    f"{shown(self.name)} is not a regular file; expected one, which can be mapped. "
+                    "Copy what it gives to a file"
+                )
             with path.open("rb") as file:
+                self._opened = _version(os.fstat(file.fileno()))
                 file.seek(0, 2)
                 self.size = file.tell()
                 # mmap refuses a length of 0; an empty file is an empty view.
@@ -66,6 +75,20 @@ class MappedFile:
         weakref.finalize(self, os.close, self.descriptor)
         self._view = memoryview(mapped)
         self.size = len(self._view)
+
+    def require_unchanged(self) -> None:
+        """Check that nobody has written to the file since it was opened.
+
+        Raises
+        ------
+        ChangedFileError
+        """
+        if _version(os.fstat(self.descriptor)) != self._opened:
+            raise ChangedFileError(
+                f"{shown(self.name)} was changed while it was analysed, so the figures may be of "
+                "neither version; expected the same bytes from begin to end. Run again on a file "
+                "that nobody writes to"
+            )
 
     def view(self, offset: int, length: int) -> memoryview:
         """Return `length` bytes from `offset` as a view of the mapping, without a copy.
@@ -113,3 +136,8 @@ class MappedFile:
                 )
             offset += n
             yield part[:n]
+
+
+def _version(status: os.stat_result) -> tuple[int, int]:
+    """Return what changes when a file is written to: its size and its time, in nanoseconds."""
+    return status.st_size, status.st_mtime_ns

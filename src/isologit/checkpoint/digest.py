@@ -52,7 +52,7 @@ def _process(source: MappedFile, offset: int, length: int) -> "subprocess.Popen[
         return None  # the executable is the program itself, not an interpreter
     # Isolated and without site: nothing of the user's is run, and it starts in 10 ms.
     command = [sys.executable, "-I", "-S", str(_SCRIPT)]
-    arguments = [str(source.descriptor), str(offset), str(length)]
+    arguments = [str(source.descriptor), str(offset), str(length), str(os.getpid())]
     try:
         process = subprocess.Popen(
             command + arguments,

@@ -12,14 +12,17 @@ _PART_BYTES = 256 << 10
 
 
 def main() -> None:
-    """Digest ``DESCRIPTOR OFFSET LENGTH``; the exit status is 1 where the file is too short."""
-    descriptor, offset, length = map(int, sys.argv[1:])
+    """Digest ``DESCRIPTOR OFFSET LENGTH PARENT``.
+
+    The exit status is 1 where the file is too short, or the parent has gone.
+    """
+    descriptor, offset, length, parent = map(int, sys.argv[1:])
     end = offset + length
     running = hashlib.sha256()
     buffer = memoryview(bytearray(_PART_BYTES))
     while offset < end:
         n = os.preadv(descriptor, [buffer[: min(end - offset, _PART_BYTES)]], offset)
-        if n == 0:
+        if n == 0 or os.getppid() != parent:
             sys.exit(1)
         running.update(buffer[:n])
         offset += n

@@ -91,6 +91,16 @@ class Checkpoint:
             )
         return self.tensors[name]
 
+    def require_unchanged(self) -> None:
+        """Check that no weight file has been written to since it was opened.
+
+        Raises
+        ------
+        ChangedFileError
+        """
+        for source in self._mapped.values():
+            source.require_unchanged()
+
     def digest(self, name: str) -> Future[str]:
         """Begin to compute the sha256 of a tensor's bytes as stored, beside everything else.
 

@@ -3,6 +3,7 @@
 Commands are imported when they are asked for, so that ``--help`` and ``--version`` start at once.
 """
 
+import contextlib
 import gc
 import io
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from isologit import __version__
+from isologit.cli import interrupts
 from isologit.errors import IsologitError
 
 # Command → what it does; the module of the same name under isologit.cli holds it.
@@ -73,11 +75,13 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(args=arguments, prog_name="isologit", standalone_mode=False)
         sys.stdout.flush()
+        interrupts.raise_any()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        with contextlib.suppress(OSError):
+            click.echo("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read has gone; the interpreter must not complain when it closes stdout.
@@ -97,7 +101,8 @@ def _report(error: Exception, code: int, hint: str) -> int:
     if os.environ.get("ISOLOGIT_DEBUG") == "1":
         traceback.print_exception(error)
     message = " ".join(str(error).split())
-    click.echo(f"{type(error).__name__}: {message}{hint}", err=True)
+    with contextlib.suppress(OSError):  # the code says it too
+        click.echo(f"{type(error).__name__}: {message}{hint}", err=True)
     return code
 
 
@@ -106,6 +111,8 @@ def main() -> None:
     # What is imported is a few hundred thousand objects that live to the end: looking among them
     # for garbage as often as Python would, and once more at the end, takes 0.2 s and finds none.
     gc.set_threshold(200_000, 30, 30)
+    interrupts.watch()
     code = run()
+    interrupts.ignore()
     gc.freeze()
     sys.exit(code)

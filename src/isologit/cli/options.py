@@ -104,7 +104,7 @@ def computing_options(function: Callable[..., None]) -> Callable[..., None]:
                 type=click.IntRange(min=0),
                 default=0,
                 metavar="N",
-                help="Threads.  [default: every core]",
+                help="Threads; 0 stands for every core.  [default: 0]",
             ),
             json_option,
             quiet_option,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, RenderableType
 
+from isologit.cli import interrupts
 from isologit.errors import OutputWriteError
 from isologit.findings import Record
 from isologit.output import tables
@@ -72,13 +73,19 @@ class _Console(Console):
 
 
 class _Words(Console):
-    """A console on stderr. That nobody reads the words is no reason to stop."""
+    """A console on stderr. That words cannot be written, or are not read, is no reason to stop."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         super().__init__(stderr=True, highlight=False, quiet=quiet)
 
     def on_broken_pipe(self) -> None:
         _discard(sys.stderr)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            _discard(sys.stderr)
 
 
 @contextmanager
@@ -122,21 +129,37 @@ def progress(*, quiet: bool, verbose: bool) -> Iterator[Progress]:
         listening(lambda directory: _say_compiling(console, directory)) as compiling,
         _steps(console, shown=not (verbose or quiet), timed=verbose) as begin,
     ):
-        yield begin
+
+        def next_step(step: str) -> None:
+            interrupts.raise_any()
+            begin(step)
+
+        yield next_step
+    if compiling.not_kept:
+        console.print(
+            f"what was compiled could not be kept ({compiling.not_kept}): the next run does so "
+            "again. NUMBA_CACHE_DIR can name another directory",
+            markup=False,
+            soft_wrap=True,
+        )
     if verbose and compiling.seconds:
         console.print(f"compiling, within these steps: {compiling.seconds:.2f} s")
 
 
 def _say_compiling(console: Console, directory: "CodeDirectory") -> None:
     kept = (
-        f"kept in {directory.path} for the next run"
+        f"kept in {directory.path}"
         if directory.lasts
         else "the next run does so again, for want of a directory to keep it in (NUMBA_CACHE_DIR "
         "can name one)"
     )
     # Not folded, and no markup: a path is to be copied as it is. The console that shows the step
     # prints this above it.
-    console.print(f"compiling for this machine; {kept}", markup=False, soft_wrap=True)
+    console.print(
+        f"compiling what this run is the first to need, for some seconds; {kept}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 @contextmanager

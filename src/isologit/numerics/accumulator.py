@@ -3,9 +3,9 @@
 A number is 32-bit digits in 64-bit limbs, so that many values are added before a carry is due.
 """
 
-import numba
 import numpy as np
 
+from isologit.numerics.compilation import kernel
 from isologit.numerics.kernels import bits_of, widen
 
 # Products of two f32 lie between 2^-298 and 2^256, and a binary64 significand reaches 52 bits below
@@ -14,7 +14,7 @@ LIMBS = 22
 LOWEST_EXPONENT = -352
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _add_exactly(limbs, value):  # type: ignore[no-untyped-def]
     """Add a binary64 value of magnitude 0 or 2^-298 to 2^256 to the long accumulator, exactly."""
     pattern = bits_of(value)
@@ -41,7 +41,7 @@ def _add_exactly(limbs, value):  # type: ignore[no-untyped-def]
         limbs[index + 2] += third
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _carry(limbs):  # type: ignore[no-untyped-def]
     """Carry every digit into [0, 2^32) and return what leaves the top: −1 for a negative number."""
     carry = np.int64(0)
@@ -52,7 +52,7 @@ def _carry(limbs):  # type: ignore[no-untyped-def]
     return carry
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _settle(limbs):  # type: ignore[no-untyped-def]
     """Carry all digits into [0, 2^32) and return whether the number was negative (now negated)."""
     if _carry(limbs) >= 0:
@@ -65,7 +65,7 @@ def _settle(limbs):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _round_limbs(limbs, negative, precision, quantum_exponent, largest):  # type: ignore[no-untyped-def]
     """Round a settled accumulator to a format, once, to nearest with ties to even."""
     top = -1
@@ -97,7 +97,7 @@ def _round_limbs(limbs, negative, precision, quantum_exponent, largest):  # type
     return -value if negative else value
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def exact_dot_limbs(words, row, h, limbs):  # type: ignore[no-untyped-def]
     """Add ``words[row] · h`` to the long accumulator and settle it; returns its sign bit."""
     for k in range(words.shape[1]):
@@ -105,7 +105,7 @@ def exact_dot_limbs(words, row, h, limbs):  # type: ignore[no-untyped-def]
     return _settle(limbs)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def exact_dots(words, rows, h, precision, quantum_exponent, largest, start, stop, out):  # type: ignore[no-untyped-def]
     """Fill ``out[n]`` with ``words[rows[n]] · h``, computed exactly and rounded once."""
     limbs = np.zeros(LIMBS, dtype=np.int64)
@@ -115,7 +115,7 @@ def exact_dots(words, rows, h, precision, quantum_exponent, largest, start, stop
         out[n] = _round_limbs(limbs, negative, precision, quantum_exponent, largest)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def exact_column_limbs(words, rows, columns, limbs, negative):  # type: ignore[no-untyped-def]
     """Add some rows' entries in some columns to a long accumulator a column, and settle them."""
     for row in rows:
@@ -125,7 +125,7 @@ def exact_column_limbs(words, rows, columns, limbs, negative):  # type: ignore[n
         negative[n] = _settle(limbs[n])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def exact_sum_limbs(values, limbs):  # type: ignore[no-untyped-def]
     """Add binary64 values (0, or of magnitude 2^-298 to 2^256) exactly; returns the sign bit."""
     for value in values:

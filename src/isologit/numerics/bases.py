@@ -5,10 +5,9 @@ while afterwards and take the cores from ours: a pass over W took 1.6 times as l
 Compiled by numba; reassociation is allowed, so the order of addition is the compiler's.
 """
 
-import numba
 import numpy as np
 
-from isologit.numerics.compilation import keep_machine_code
+from isologit.numerics.compilation import keep_machine_code, kernel
 
 keep_machine_code()
 
@@ -17,7 +16,7 @@ _FASTMATH = {"reassoc", "contract"}
 _COLUMNS = 512
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
+@kernel(fastmath=_FASTMATH)
 def inner_products(left, right):  # type: ignore[no-untyped-def]
     """Return ``left · rightᵀ``, ``[n, m]``, of vectors ``[n, d]`` and ``[m, d]``."""
     result = np.empty((left.shape[0], right.shape[0]))
@@ -32,7 +31,7 @@ def inner_products(left, right):  # type: ignore[no-untyped-def]
     return result
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
+@kernel(fastmath=_FASTMATH)
 def combinations(weights, vectors):  # type: ignore[no-untyped-def]
     """Return ``weights · vectors``, ``[n, d]``, of weights ``[n, m]`` and vectors ``[m, d]``."""
     result = np.zeros((weights.shape[0], vectors.shape[1]))

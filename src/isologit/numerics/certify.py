@@ -1,9 +1,9 @@
 """Rounding an interval to a format: where both of its ends round alike, so does all between."""
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from isologit.numerics.compilation import kernel
 from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.kernels import bits_of, from_bits
 
@@ -43,7 +43,7 @@ def rounding_of(format_: Format) -> tuple[int, float, float, float]:
     return 53 - format_.precision, 2.0**format_.quantum_exponent, smallest_normal, format_.largest
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def round_one(x, dropped, quantum, smallest_normal, largest):  # type: ignore[no-untyped-def]
     """Round a finite binary64 value to a format, as `isologit.numerics.formats.round_to` does."""
     magnitude = abs(x)
@@ -61,7 +61,7 @@ def round_one(x, dropped, quantum, smallest_normal, largest):  # type: ignore[no
     return -rounded if x < 0 else rounded
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _certify(approximate, errors, dropped, quantum, smallest_normal, largest, values, unsure):  # type: ignore[no-untyped-def]
     for n in range(len(approximate)):
         low = round_one(approximate[n] - errors[n], dropped, quantum, smallest_normal, largest)

@@ -7,6 +7,7 @@ imported inside functions: listening must not cost the half second that it takes
 
 import atexit
 import contextlib
+import functools
 import os
 import shutil
 import stat
@@ -20,6 +21,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from isologit.errors import NoCompilerError
+
 
 @dataclass(frozen=True)
 class CodeDirectory:
@@ -31,9 +34,18 @@ class CodeDirectory:
 
 @dataclass(eq=False)
 class Compiling:
-    """What was compiled while somebody listened: seconds, all threads of it one after another."""
+    """What was compiled while somebody listened.
+
+    Parameters
+    ----------
+    seconds
+        All threads of it one after another.
+    not_kept
+        Why something could not be kept for the next run; empty where all was.
+    """
 
     seconds: float = 0.0
+    not_kept: str = ""
 
 
 Begun = Callable[[CodeDirectory], None]
@@ -81,11 +93,54 @@ def keep_machine_code() -> None:
     """
     global _directory
     if _directory is None:
+        _require_a_compiler()
         if not _with_blas:
             _start_without_blas()
         _directory = _numbas_choice() or _our_choice()
         _forget_other_sources(_directory.path)
         _listen()
+
+
+def kernel(*, fastmath: bool | set[str] = False) -> Callable[[Callable[..., Any]], Any]:
+    """Return the decorator of a kernel: run without the interpreter lock, and kept between runs.
+
+    Machine code that cannot be read any more is made again, and what cannot be kept (a full disk)
+    is used all the same; numba alone would raise what the file system or the unpickler raised.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        import numba
+
+        compiled = numba.njit(nogil=True, cache=True, fastmath=fastmath)(function)
+        compiled._cache = _forgiving_cache()(function)
+        return compiled
+
+    return decorate
+
+
+@functools.cache
+def _forgiving_cache() -> Any:
+    from numba.core.caching import FunctionCache
+
+    class ForgivingCache(FunctionCache):  # type: ignore[misc]  # numba is untyped
+        """numba's cache of one kernel, for which no file is worth an error."""
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            try:
+                return super().load_overload(sig, target_context)
+            except Exception:  # whatever a damaged pickle raises
+                with contextlib.suppress(OSError):
+                    self.flush()
+                return None
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            try:
+                super().save_overload(sig, data)
+            except Exception as error:  # the index is read here too
+                for _, heard in tuple(_listeners):
+                    heard.not_kept = str(error)
+
+    return ForgivingCache
 
 
 def leave_out_blas() -> None:
@@ -108,6 +163,16 @@ def _start_without_blas() -> None:
         import_module("numba.np.arraymath")
     finally:
         del sys.modules[_BLAS]
+
+
+def _require_a_compiler() -> None:
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        raise NoCompilerError(
+            "NUMBA_DISABLE_JIT is set, and without numba's compiler there are no kernels; expected "
+            "it to be 0 or unset. Unset it"
+        )
 
 
 def _numbas_choice() -> CodeDirectory | None:

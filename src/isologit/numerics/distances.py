@@ -7,7 +7,6 @@ Each row is treated by itself, so results do not depend on the number of threads
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
@@ -15,6 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
+from isologit.numerics.compilation import kernel
 from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix
@@ -136,13 +136,13 @@ def _square_distance(  # pragma: no cover - compiled
     return signature, codegen
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _fill_sketch(words, rows, weights, start, stop, sketch):  # type: ignore[no-untyped-def]
     for n in range(start, stop):
         _sketch_row(words, rows[n], weights, sketch, n)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _fill_squares(words, rows, point, start, stop, squares):  # type: ignore[no-untyped-def]
     for n in range(start, stop):
         squares[n] = _square_distance(words, rows[n], point)

@@ -12,13 +12,13 @@ of stored numbers are exact.
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
+from isologit.numerics.compilation import kernel
 from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix
@@ -102,13 +102,13 @@ def _dot_double(_typing_context: Any, words: Any, row: Any, h: Any) -> Any:  # p
     return signature, codegen
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _fill_single(words, h, start, stop, dots, squares):  # type: ignore[no-untyped-def]
     for row in range(start, stop):
         dots[row], squares[row] = _dot_single(words, row, h)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _fill_double(words, rows, h, start, stop, dots, squares):  # type: ignore[no-untyped-def]
     for n in range(start, stop):
         dots[n], squares[n] = _dot_double(words, rows[n], h)

@@ -11,14 +11,13 @@ carry a bound that holds for any order of summation; products of two stored numb
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from isologit.numerics.compilation import keep_machine_code
+from isologit.numerics.compilation import keep_machine_code, kernel
 from isologit.numerics.formats import F16, Format
 from isologit.numerics.halves import widen_halves
 
@@ -52,7 +51,7 @@ def widen(_typing_context: Any, word: Any) -> Any:  # pragma: no cover - compile
     return types.float64(word), codegen
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_REASSOCIATE)
+@kernel(fastmath=_REASSOCIATE)
 def sum_columns(words, rows, sums, magnitudes):  # type: ignore[no-untyped-def]
     """Add the given rows into column sums and column sums of magnitudes."""
     for row in rows:
@@ -62,7 +61,7 @@ def sum_columns(words, rows, sums, magnitudes):  # type: ignore[no-untyped-def]
             magnitudes[k] += abs(value)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def rows_equal(words, left, right, fold_zeros, equal):  # type: ignore[no-untyped-def]
     """Say for each pair of rows whether all words are equal; with ``fold_zeros`` −0 equals +0."""
     zero = words.dtype.type(0)
@@ -120,7 +119,7 @@ def first_occurrence_labels(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int3
     return labels
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _label(keys, slots, labels):  # type: ignore[no-untyped-def]
     """Fill the labels; ``slots`` is a table of −1 whose length is a power of two."""
     # Fibonacci hashing: keys that differ in a few bits alone, as logits do, spread by their high

@@ -6,13 +6,13 @@ once instead of once a state. What its bound does not decide goes the way of a s
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from isologit.numerics import exact, kernels
 from isologit.numerics.certify import round_one, rounding_of
+from isologit.numerics.compilation import kernel
 from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.lanes import ROOM, U_DOUBLE
@@ -129,7 +129,7 @@ def _fill(
         values[k, tokens] = decided
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@kernel(fastmath={"reassoc", "contract"})
 def _widen_rows(words, start, rows, squares):  # type: ignore[no-untyped-def]
     """Fill rows with the values of stored ones, and their sums of squares."""
     for n in range(rows.shape[0]):
@@ -141,7 +141,7 @@ def _widen_rows(words, start, rows, squares):  # type: ignore[no-untyped-def]
         squares[n] = total
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _certify_block(dots, lengths, squares, dropped, quantum, smallest, largest, values, unsure):  # type: ignore[no-untyped-def]
     """Round ``[K, n]`` dot products whose errors are below ``lengths · √squares``."""
     roots = np.sqrt(squares)

@@ -9,7 +9,6 @@ depend on the number of threads.
 from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
@@ -28,6 +27,7 @@ from isologit.numerics.blocks import (
     store,
     transposed,
 )
+from isologit.numerics.compilation import kernel
 from isologit.numerics.distances import SKETCH_WIDTH
 from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
@@ -174,7 +174,7 @@ def _sort_columns(  # pragma: no cover - compiled
     return signature, codegen
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _score_leaves(sketch, order, places, bounds, first, last, scores, nearest):  # type: ignore[no-untyped-def]
     """Raise the scores, and lower the squares of nearest distances, of the points of some leaves.
 
@@ -207,7 +207,7 @@ def _score_leaves(sketch, order, places, bounds, first, last, scores, nearest): 
                 scores[rows[n]] = max(scores[rows[n]], _score(squares[:size, n]))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _score(squares):  # type: ignore[no-untyped-def]
     """Score the sorted squared distances from a point, its own first."""
     size = len(squares)

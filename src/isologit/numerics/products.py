@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
@@ -21,6 +20,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from isologit.numerics import lanes
+from isologit.numerics.compilation import kernel
 from isologit.numerics.formats import Float64s, Format
 
 # Vectors at a time.
@@ -290,14 +290,14 @@ def _add_moments(
     return signature, codegen
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _take_tile(rows, first, stop, width, starts):  # type: ignore[no-untyped-def]
     """Fill in where the rows of a tile start, the last one again where there are too few."""
     for r in range(TILE):
         starts[r] = rows[min(first + r, stop - 1)] * width
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def add_moments(words, rows, start, stop, sums):  # type: ignore[no-untyped-def]
     """Add ``words[rows[start:stop]]`` and their squares into two packed sums."""
     starts = np.empty(TILE, np.int64)
@@ -308,7 +308,7 @@ def add_moments(words, rows, start, stop, sums):  # type: ignore[no-untyped-def]
         _add_moments(words, starts, upcoming, min(TILE, stop - i), sums)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def add_products(words, rows, start, stop, basis, offsets, sums, totals):  # type: ignore[no-untyped-def]
     """Fill packed sums with ``Xᵀ · Y``, and totals ``[8]`` with the sums of Y.
 
@@ -338,7 +338,7 @@ def add_products(words, rows, start, stop, basis, offsets, sums, totals):  # typ
             partial[:] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def project_rows(words, rows, start, stop, basis, projections):  # type: ignore[no-untyped-def]
     """Fill ``projections[i] = words[rows[i]] · basisᵀ``, ``[V, 8]``."""
     starts = np.empty(TILE, np.int64)

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
@@ -17,6 +16,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
+from isologit.numerics.compilation import kernel
 from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.parallel import for_blocks
@@ -130,7 +130,7 @@ def _constant(value: int) -> ir.Constant:
     return ir.Constant(lanes.I64, value)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _scan(words, keys, infinity, start, stop, hashes, figures, has_negative_zero):  # type: ignore[no-untyped-def]
     """Fill the figures of rows: sum, sum of squares, smallest and largest entry, ``[4, V]``."""
     for row in range(start, stop):
@@ -145,7 +145,7 @@ def _scan(words, keys, infinity, start, stop, hashes, figures, has_negative_zero
             figures[3, row] = _entry(words, high)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _entry(words, ordered):  # type: ignore[no-untyped-def]
     """Return the number at a place in the order of numbers; +0 for either zero."""
     if ordered >= 0:
@@ -153,7 +153,7 @@ def _entry(words, ordered):  # type: ignore[no-untyped-def]
     return 0.0 - kernels.widen(words.dtype.type(~ordered))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _hash_folded(words, rows, keys, start, stop, hashes):  # type: ignore[no-untyped-def]
     """Hash some rows as if each −0 were +0."""
     sign = words.dtype.type(1 << (words.itemsize * 8 - 1))

@@ -7,7 +7,6 @@ their points' places, so the leaves do not depend on the number of threads.
 from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
@@ -16,6 +15,7 @@ from numba.extending import intrinsic
 
 from isologit.numerics import lanes
 from isologit.numerics.blocks import EIGHT, LEAF_POINTS, VECTOR, gather_transposed, prefetch, splat
+from isologit.numerics.compilation import kernel
 from isologit.numerics.distances import SKETCH_WIDTH
 from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
@@ -153,7 +153,7 @@ def _store_keys(  # pragma: no cover - compiled
     return signature, codegen
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _fill_keys(sketch, order, columns, middles, scales, first, last, keys):  # type: ignore[no-untyped-def]
     """Fill ``keys[k, n]`` with a whole number in the order of a column's, by place in `order`.
 
@@ -173,7 +173,7 @@ def _fill_keys(sketch, order, columns, middles, scales, first, last, keys):  # t
             _store_keys(points, columns[k], middles[k], scales[k], keys, k, start)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _halve_nodes(keys, places, starts, stops, rows_of_keys, first, last):  # type: ignore[no-untyped-def]
     """Bring the half of each node's points that have the lowest keys to the front.
 
@@ -189,7 +189,7 @@ def _halve_nodes(keys, places, starts, stops, rows_of_keys, first, last):  # typ
         _select(items, len(items) // 2)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _select(items, count):  # type: ignore[no-untyped-def]
     """Bring the smallest items, so many of them, to the front; all items differ."""
     low, high = 0, len(items)
