@@ -39,11 +39,17 @@ _FIELD_DEG = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """What the output files hold beside the findings; `norms` is of the rows, in W's format."""
+    """What the output files hold beside the findings.
+
+    `norms` and `sums` are of the rows, in W's format; `smallest` and `largest` are entries.
+    """
 
     subject: Subject
     rows: RowClasses
     norms: Float64s | None = None
+    sums: Float64s | None = None
+    smallest: Float64s | None = None
+    largest: Float64s | None = None
     cosines: TokenValues | None = None
     logits: TokenValues | None = None
     cluster_ids: TokenIds | None = None

@@ -64,6 +64,9 @@ def test_tokens_has_a_row_per_row_of_w(written: tuple[Path, Any, Ran]) -> None:
         "row_class": "int32",
         "row_class_size": "int32",
         "norm": "double",
+        "sum": "double",
+        "smallest": "double",
+        "largest": "double",
         "logit": "double",
         "logit_class": "int32",
         "logit_class_size": "int32",
@@ -87,6 +90,13 @@ def test_tokens_has_a_row_per_row_of_w(written: tuple[Path, Any, Ran]) -> None:
     assert len(set(columns["row_class"])) == found["rows"]["distinct"]
     members = columns["norm"][found["cluster"]["token_ids"]]
     assert members.min() == found["centroid"]["member_norm"]["min"]
+    format_ = parse_format(found["matrix"]["dtype"])
+    stored = Matrix.of_values(made_up(), format_).rows(np.arange(V))
+    assert np.array_equal(columns["smallest"], stored.min(axis=1), equal_nan=True)
+    assert np.array_equal(columns["largest"], stored.max(axis=1), equal_nan=True)
+    # Sums of a few numbers alike are as good as exact in binary64.
+    sums = round_to(stored.sum(axis=1), format_)
+    assert np.array_equal(columns["sum"], sums, equal_nan=True)
 
 
 def test_classes_has_a_row_per_class_of_two_or_more(written: tuple[Path, Any, Ran]) -> None:

@@ -38,18 +38,10 @@ def store(builder: Any, vector: Any, pointer: Any) -> None:
     builder.store(vector, builder.bitcast(pointer, VECTOR.as_pointer())).align = 8
 
 
-def splat(builder: Any, number: Any) -> Any:
-    """Return a vector of one number, eight times."""
-    undefined = ir.Constant(VECTOR, ir.Undefined)
-    single = builder.insert_element(undefined, number, ir.Constant(lanes.I32, 0))
-    first_lane = ir.Constant(ir.VectorType(lanes.I32, EIGHT), [0] * EIGHT)
-    return builder.shuffle_vector(single, undefined, first_lane)
-
-
 def groups(builder: Any, size: Any) -> Any:
     """Return how many eights hold so many points."""
-    rounded = builder.add(size, ir.Constant(lanes.I64, EIGHT - 1))
-    return builder.udiv(rounded, ir.Constant(lanes.I64, EIGHT))
+    rounded = builder.add(size, lanes.constant(EIGHT - 1))
+    return builder.udiv(rounded, lanes.constant(EIGHT))
 
 
 @intrinsic
@@ -59,14 +51,8 @@ def prefetch(_typing_context: Any, sketch: Any, row: Any) -> Any:  # pragma: no 
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        byte = lanes.I8.as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, lanes.I32, lanes.I32, lanes.I32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        start = builder.gep(data, [builder.mul(args[1], ir.Constant(lanes.I64, SKETCH_WIDTH))])
-        # To be read, into every level of the cache, as data.
-        how = [ir.Constant(lanes.I32, code) for code in (0, 3, 1)]
-        for n in range(0, SKETCH_WIDTH, 64 // 8):
-            builder.call(function, [builder.bitcast(lanes.at(builder, start, n), byte), *how])
+        start = builder.gep(data, [builder.mul(args[1], lanes.constant(SKETCH_WIDTH))])
+        lanes.ask_for(builder, start, 8 * SKETCH_WIDTH, level=3)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -83,9 +69,9 @@ def gather_transposed(  # pragma: no cover - compiled
         sketch_data, rows_data, points_data = (
             context.make_array(signature.args[n])(context, builder, args[n]).data for n in (0, 1, 3)
         )
-        width = ir.Constant(lanes.I64, SKETCH_WIDTH)
+        width = lanes.constant(SKETCH_WIDTH)
         with cgutils.for_range(builder, groups(builder, args[2])) as loop:
-            first = builder.mul(loop.index, ir.Constant(lanes.I64, EIGHT))
+            first = builder.mul(loop.index, lanes.constant(EIGHT))
             ids = builder.gep(rows_data, [first])
             into = builder.gep(points_data, [first])
             starts = [

@@ -15,7 +15,7 @@ from isologit.numerics import kernels, products
 from isologit.numerics.bases import inner_products
 from isologit.numerics.distances import square_distances
 from isologit.numerics.formats import Float64s
-from isologit.numerics.parallel import for_blocks
+from isologit.numerics.parallel import for_each
 from isologit.numerics.products import BLOCK, TILE
 from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix
@@ -24,8 +24,6 @@ from isologit.numerics.stored import Matrix
 _ROW_BLOCKS = 64
 # Below this share of the mean square, a variance as the difference of two sums is mostly rounding.
 _CANCELLED = 2.0**-20
-# As many bytes as make a block of rows fill a thread's turn by itself.
-_ALONE = 1 << 62
 
 Apply = Callable[[Float64s], Float64s]
 
@@ -85,7 +83,7 @@ def _sums_and_squares(matrix: Matrix, rows: npt.NDArray[np.int64]) -> Float64s:
     words = kernels.typed(matrix.words, matrix.format)
     blocks = _row_blocks(len(rows))
     sums = np.zeros((len(blocks), products.packed_size(2, matrix.width)))
-    _for_each(lambda n: products.add_moments(words, rows, *blocks[n], sums[n]), len(blocks))
+    for_each(lambda n: products.add_moments(words, rows, *blocks[n], sums[n]), len(blocks))
     return products.unpacked(sums.sum(axis=0), 2, matrix.width, matrix.format, np.float64)
 
 
@@ -118,7 +116,7 @@ def covariance_product(
             def add(n: int, basis: Any = basis, offsets: Any = offsets) -> None:
                 products.add_products(words, rows, *blocks[n], basis, offsets, sums[n], totals[n])
 
-            _for_each(add, len(blocks))
+            for_each(add, len(blocks))
             product = products.unpacked(
                 sums.sum(axis=0), BLOCK, matrix.width, matrix.format, precision
             )
@@ -133,14 +131,3 @@ def _row_blocks(n_rows: int) -> list[tuple[int, int]]:
     """Cut rows into at most `_ROW_BLOCKS` blocks, whose bounds depend on nothing but the number."""
     step = max(TILE * 64, -(-n_rows // (_ROW_BLOCKS * TILE)) * TILE)
     return [(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
-
-
-def _for_each(work: Callable[[int], object], n_blocks: int) -> None:
-    """Call ``work(n)`` for each block of rows, on as many threads as isologit uses."""
-
-    def some(start: int, stop: int) -> None:
-        for n in range(start, stop):
-            work(n)
-
-    # One at a time: there are few, and each is a millisecond or so.
-    for_blocks(some, n_blocks, _ALONE)

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
 from isologit.numerics.compilation import kernel
-from isologit.numerics.formats import Float64s, Format
+from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix
 
@@ -33,7 +33,7 @@ def sketch_rows(matrix: Matrix, rows: npt.NDArray[np.int64]) -> Float64s:
     # The raw stream of PCG64 is the same in every version of numpy.
     random = np.random.PCG64(_SEED).random_raw(matrix.width)
     sizes = 0.75 + (random >> np.uint64(11)) * 2.0**-54
-    weights = _packed(np.where(random & np.uint64(1), -sizes, sizes), matrix.format)
+    weights = lanes.packed(np.where(random & np.uint64(1), -sizes, sizes), matrix.format)
     sketch = np.empty((len(rows), SKETCH_WIDTH))
     words = kernels.typed(matrix.words, matrix.format)
     for_blocks(
@@ -47,17 +47,13 @@ def sketch_rows(matrix: Matrix, rows: npt.NDArray[np.int64]) -> Float64s:
 def square_distances(matrix: Matrix, rows: npt.NDArray[np.int64], point: Float64s) -> Float64s:
     """Return the squared distances of some rows from a point ``[d]``, ``[n]``."""
     squares = np.empty(len(rows))
-    words, packed = kernels.typed(matrix.words, matrix.format), _packed(point, matrix.format)
+    words, packed = kernels.typed(matrix.words, matrix.format), lanes.packed(point, matrix.format)
     for_blocks(
         lambda start, stop: _fill_squares(words, rows, packed, start, stop, squares),
         len(rows),
         matrix.width * matrix.format.itemsize,
     )
     return squares
-
-
-def _packed(vector: Float64s, format_: Format) -> Float64s:
-    return np.append(vector, 0.0)[lanes.lane_order(len(vector), format_)]
 
 
 def _sums(

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
 from isologit.numerics.compilation import kernel
-from isologit.numerics.formats import Float64s, Format
+from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.stored import Matrix
 
@@ -140,7 +140,7 @@ def dots_single(matrix: Matrix, h: Float64s) -> Dots:
     """Multiply every row with a vector of binary32 values, in binary32 as far as it carries."""
     dots, squares = np.empty(matrix.n_tokens), np.empty(matrix.n_tokens)
     words = kernels.typed(matrix.words, matrix.format)
-    packed = _packed(h, matrix.format).astype(np.float32)
+    packed = lanes.packed(h, matrix.format).astype(np.float32)
     for_blocks(
         lambda start, stop: _fill_single(words, packed, start, stop, dots, squares),
         matrix.n_tokens,
@@ -158,7 +158,7 @@ def dots_double(matrix: Matrix, rows: npt.NDArray[np.intp], h: Float64s) -> Dots
     """Multiply some rows with a vector, in binary64."""
     dots, squares = np.empty(len(rows)), np.empty(len(rows))
     words = kernels.typed(matrix.words, matrix.format)
-    packed = _packed(h, matrix.format)
+    packed = lanes.packed(h, matrix.format)
     for_blocks(
         lambda start, stop: _fill_double(words, rows, packed, start, stop, dots, squares),
         len(rows),
@@ -167,10 +167,6 @@ def dots_double(matrix: Matrix, rows: npt.NDArray[np.intp], h: Float64s) -> Dots
     # Products are exact; each passes the other chunks of its lane, the other half, and the folds.
     depth = (len(packed) // lanes.CHUNK + 1 + lanes.FOLDS) * lanes.U_DOUBLE
     return _bounded(dots, squares, h, depth, depth, 0.0)
-
-
-def _packed(h: Float64s, format_: Format) -> Float64s:
-    return np.append(h, 0.0)[lanes.lane_order(len(h), format_)]
 
 
 def _bounded(

@@ -29,7 +29,7 @@ from isologit.numerics.dots import Dots, dots_double, dots_single
 from isologit.numerics.formats import Float64s, Format, round_fraction, round_sqrt, round_to
 from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.lanes import ROOM, U_DOUBLE
-from isologit.numerics.parallel import for_blocks
+from isologit.numerics.parallel import for_blocks, for_each
 from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, Vector
 
@@ -232,12 +232,11 @@ def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
     blocks = range(0, n, _MEAN_BLOCK)
     parts = np.zeros((len(blocks), 2, matrix.width))
 
-    def add_up(first: int, last: int) -> None:
-        for block in range(first, last):
-            some = rows[blocks[block] : blocks[block] + _MEAN_BLOCK]
-            kernels.sum_columns(words, some, parts[block, 0], parts[block, 1])
+    def add_up(block: int) -> None:
+        some = rows[blocks[block] : blocks[block] + _MEAN_BLOCK]
+        kernels.sum_columns(words, some, parts[block, 0], parts[block, 1])
 
-    for_blocks(add_up, len(blocks), _MEAN_BLOCK * matrix.width * matrix.format.itemsize)
+    for_each(add_up, len(blocks))
     sums, magnitudes = parts.sum(axis=0)
     means = sums / n
     # The additions, and the division's own rounding.

@@ -41,8 +41,9 @@ FOLDS = 4
 ROOM = 1 + 2.0**-20
 
 _AHEAD_BYTES = 4096
-# Into the second level, past the first: what is asked for this early would only push h out of it.
-_SECOND_LEVEL = 2
+# What is asked for this early would only push h out of the first.
+SECOND_LEVEL = 2
+_LINE_BYTES = 64
 
 FLOAT = ir.FloatType()
 DOUBLE = ir.DoubleType()
@@ -70,9 +71,28 @@ def tuple_of(*elements: Any) -> Any:
     return types.Tuple(elements)  # type: ignore[attr-defined]  # made at import
 
 
+def packed(vectors: npt.NDArray[Any], format_: Format) -> npt.NDArray[Any]:
+    """Return vectors ``[…, d]`` in the order of the lanes, filled up with zeros to whole chunks."""
+    filled = np.concatenate([vectors, np.zeros_like(vectors[..., :1])], axis=-1)
+    ordered: npt.NDArray[Any] = filled[..., lane_order(vectors.shape[-1], format_)]
+    return ordered
+
+
+def constant(value: int) -> ir.Constant:
+    """Return a 64-bit integer."""
+    return ir.Constant(I64, value)
+
+
 def splat(element: ir.Type, count: int, value: float) -> ir.Constant:
     """Return a vector of equal constants."""
     return ir.Constant(ir.VectorType(element, count), [value] * count)
+
+
+def spread(builder: Any, number: Any, count: int) -> Any:
+    """Return a vector of one number, so many times."""
+    undefined = ir.Constant(ir.VectorType(number.type, count), ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.Constant(I32, 0))
+    return builder.shuffle_vector(first, undefined, splat(I32, count, 0))
 
 
 def product_sum(builder: Any, left: Any, right: Any, addend: Any | None) -> Any:
@@ -101,8 +121,8 @@ def chunk_values(builder: Any, pointer: Any, word: Any) -> tuple[Any, Any]:
     return widen_halves(builder, first), widen_halves(builder, second)
 
 
-def prefetch(builder: Any, pointer: Any, n_words: int, word: Any) -> None:
-    """Ask for the cache lines that so many words will need, 4 KB further on.
+def ask_for(builder: Any, pointer: Any, n_bytes: int, *, level: int) -> None:
+    """Ask for the cache lines of so many bytes: at level 3 into every cache, at 2 past the first.
 
     A prefetch never faults, so one past the end of a mapping is harmless.
     """
@@ -111,11 +131,10 @@ def prefetch(builder: Any, pointer: Any, n_words: int, word: Any) -> None:
         ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]),
         "llvm.prefetch.p0",
     )
-    read, data = ir.Constant(I32, 0), ir.Constant(I32, 1)
+    read, locality, data = (ir.Constant(I32, code) for code in (0, level, 1))
     start = builder.bitcast(pointer, I8.as_pointer())
-    for line in range(0, n_words * word.bitwidth // 8, 64):
-        address = builder.gep(start, [ir.Constant(I64, _AHEAD_BYTES + line)])
-        builder.call(function, [address, read, ir.Constant(I32, _SECOND_LEVEL), data])
+    for line in range(0, n_bytes, _LINE_BYTES):
+        builder.call(function, [at(builder, start, line), read, locality, data])
 
 
 def for_chunks(
@@ -136,15 +155,17 @@ def for_chunks(
     array = context.make_array(words_type)(context, builder, words)
     width = builder.extract_value(array.shape, 1)
     start = builder.gep(array.data, [builder.mul(row, width)])
-    group = ir.Constant(I64, GROUP * CHUNK)
+    group = constant(GROUP * CHUNK)
     n_groups = builder.udiv(width, group)
     with cgutils.for_range(builder, n_groups) as loop:
         offset = builder.mul(loop.index, group)
         pointer = builder.gep(start, [offset])
-        prefetch(builder, pointer, GROUP * CHUNK, words_type.dtype)
+        group_bytes = GROUP * CHUNK * words_type.dtype.bitwidth // 8
+        ahead = at(builder, builder.bitcast(pointer, I8.as_pointer()), _AHEAD_BYTES)
+        ask_for(builder, ahead, group_bytes, level=SECOND_LEVEL)
         body(pointer, pointer, offset, GROUP)
     done = builder.mul(n_groups, group)
-    chunk = ir.Constant(I64, CHUNK)
+    chunk = constant(CHUNK)
     n_chunks = builder.udiv(builder.sub(width, done), chunk)
     with cgutils.for_range(builder, n_chunks) as loop:
         offset = builder.add(done, builder.mul(loop.index, chunk))
@@ -152,20 +173,24 @@ def for_chunks(
         body(pointer, pointer, offset, 1)
     done = builder.add(done, builder.mul(n_chunks, chunk))
     rest = builder.sub(width, done)
-    with builder.if_then(builder.icmp_unsigned(">", rest, ir.Constant(I64, 0))):
-        kind = ir.ArrayType(array.data.type.pointee, CHUNK)
-        zero = ir.Constant(I64, 0)
-        zeros, same = (cgutils.alloca_once(builder, kind) for _ in range(2))
-        builder.store(ir.Constant(kind, None), zeros)
-        zeros, same = (builder.gep(buffer, [zero, zero]) for buffer in (zeros, same))
-        last = builder.load(builder.gep(start, [builder.sub(width, ir.Constant(I64, 1))]))
-        for n in range(CHUNK):
-            builder.store(last, at(builder, same, n))
-        with cgutils.for_range(builder, rest) as loop:
-            word = builder.load(builder.gep(start, [builder.add(done, loop.index)]))
-            for buffer in (zeros, same):
-                builder.store(word, builder.gep(buffer, [loop.index]))
-        body(zeros, same, done, 1)
+    with builder.if_then(builder.icmp_unsigned(">", rest, constant(0))):
+        last = builder.load(builder.gep(start, [builder.sub(width, constant(1))]))
+        same = short_chunk(builder, start, done, rest, last)
+        body(short_chunk(builder, start, done, rest), same, done, 1)
+
+
+def short_chunk(builder: Any, start: Any, done: Any, rest: Any, filling: Any | None = None) -> Any:
+    """Return a copy of a row's last words, filled up to a chunk with zeros or another word."""
+    word = start.type.pointee
+    copy = cgutils.alloca_once(builder, ir.ArrayType(word, CHUNK))
+    copy = builder.gep(copy, [constant(0), constant(0)])
+    filling = ir.Constant(word, 0) if filling is None else filling
+    for n in range(CHUNK):
+        builder.store(filling, at(builder, copy, n))
+    with cgutils.for_range(builder, rest) as loop:
+        stored = builder.load(builder.gep(start, [builder.add(done, loop.index)]))
+        builder.store(stored, builder.gep(copy, [loop.index]))
+    return copy
 
 
 def load(builder: Any, pointer: Any, kind: ir.Type, align: int) -> Any:
@@ -177,7 +202,7 @@ def load(builder: Any, pointer: Any, kind: ir.Type, align: int) -> Any:
 
 def at(builder: Any, pointer: Any, offset: int) -> Any:
     """Return the address of the element so many further on."""
-    return builder.gep(pointer, [ir.Constant(I64, offset)])
+    return builder.gep(pointer, [constant(offset)])
 
 
 def fold(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:

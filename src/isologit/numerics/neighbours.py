@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -23,7 +22,6 @@ from isologit.numerics.blocks import (
     gather_transposed,
     groups,
     prefetch,
-    splat,
     store,
     transposed,
 )
@@ -111,7 +109,7 @@ def _pair_squares(  # pragma: no cover - compiled
         data, into = (
             context.make_array(signature.args[n])(context, builder, args[n]).data for n in (0, 2)
         )
-        eight, leaf = (ir.Constant(lanes.I64, n) for n in (EIGHT, LEAF_POINTS))
+        eight, leaf = (lanes.constant(n) for n in (EIGHT, LEAF_POINTS))
         zeros = lanes.splat(lanes.DOUBLE, EIGHT, 0.0)
 
         def place(row: Any, column: Any) -> Any:
@@ -121,18 +119,18 @@ def _pair_squares(  # pragma: no cover - compiled
         sums = [cgutils.alloca_once(builder, VECTOR) for _ in range(EIGHT)]
         # Eight points against eight, and the same the other way round.
         with cgutils.for_range(builder, n_groups) as outer:
-            last = builder.add(outer.index, ir.Constant(lanes.I64, 1))
+            last = builder.add(outer.index, lanes.constant(1))
             with cgutils.for_range(builder, last) as inner:
                 left, right = (builder.mul(each.index, eight) for each in (outer, inner))
                 for total in sums:
                     builder.store(zeros, total)
-                with cgutils.for_range(builder, ir.Constant(lanes.I64, SKETCH_WIDTH)) as loop:
+                with cgutils.for_range(builder, lanes.constant(SKETCH_WIDTH)) as loop:
                     offset = builder.mul(loop.index, leaf)
                     others = builder.gep(data, [builder.add(offset, right)])
                     others = lanes.load(builder, others, VECTOR, 8)
                     ones = builder.gep(data, [builder.add(offset, left)])
                     for n, total in enumerate(sums):
-                        one = splat(builder, builder.load(lanes.at(builder, ones, n)))
+                        one = lanes.spread(builder, builder.load(lanes.at(builder, ones, n)), EIGHT)
                         difference = builder.fsub(others, one)
                         old = builder.load(total)
                         new = lanes.product_sum(builder, difference, difference, old)
@@ -159,7 +157,7 @@ def _sort_columns(  # pragma: no cover - compiled
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         with cgutils.for_range(builder, groups(builder, args[1])) as loop:
-            top = builder.gep(data, [builder.mul(loop.index, ir.Constant(lanes.I64, EIGHT))])
+            top = builder.gep(data, [builder.mul(loop.index, lanes.constant(EIGHT))])
             places = [lanes.at(builder, top, n * LEAF_POINTS) for n in range(LEAF_POINTS)]
             values = [lanes.load(builder, place, VECTOR, 8) for place in places]
             for low, high in _comparators(LEAF_POINTS):

@@ -73,3 +73,8 @@ def for_blocks(work: Callable[[int, int], object], n_rows: int, row_bytes: int) 
                 errors.append(error)
     if errors:
         raise errors[0]
+
+
+def for_each(work: Callable[[int], object], n: int) -> None:
+    """Call ``work(k)`` for each of ``range(n)``, one at a time, on `get_threads` threads."""
+    for_blocks(lambda k, _: work(k), n, _BLOCK_BYTES)

@@ -42,8 +42,7 @@ _STRIPES = 2
 
 def packed(vectors: npt.NDArray[Any], format_: Format) -> npt.NDArray[Any]:
     """Return eight vectors ``[8, d]`` in the order in which the kernels meet them, in one array."""
-    filled = np.concatenate([vectors, np.zeros((len(vectors), 1), vectors.dtype)], axis=1)
-    ordered = filled[:, lanes.lane_order(vectors.shape[1], format_)]
+    ordered = lanes.packed(vectors, format_)
     count = _REGISTER_BITS // (8 * vectors.itemsize)
     return ordered.reshape(len(vectors), -1, count).transpose(1, 0, 2).reshape(-1)
 
@@ -81,26 +80,10 @@ def _stripes(builder: Any, pointer: Any, word: types.Integer, kind: ir.VectorTyp
     return stripes
 
 
-def _constant(value: int) -> ir.Constant:
-    return ir.Constant(lanes.I64, value)
-
-
-def _short_chunk(builder: Any, start: Any, done: Any, rest: Any) -> Any:
-    """Return a copy of a row's last words, filled up with zeros to a chunk."""
-    kind = ir.ArrayType(start.type.pointee, lanes.CHUNK)
-    copy = cgutils.alloca_once(builder, kind)
-    builder.store(ir.Constant(kind, None), copy)
-    copy = builder.gep(copy, [_constant(0), _constant(0)])
-    with cgutils.for_range(builder, rest) as loop:
-        word = builder.load(builder.gep(start, [builder.add(done, loop.index)]))
-        builder.store(word, builder.gep(copy, [loop.index]))
-    return copy
-
-
 def _chunks_of(builder: Any, width: Any) -> tuple[Any, Any, Any]:
     """Return how many whole chunks a row has, how many words that is, and how many are left."""
-    n_chunks = builder.udiv(width, _constant(lanes.CHUNK))
-    done = builder.mul(n_chunks, _constant(lanes.CHUNK))
+    n_chunks = builder.udiv(width, lanes.constant(lanes.CHUNK))
+    done = builder.mul(n_chunks, lanes.constant(lanes.CHUNK))
     return n_chunks, done, builder.sub(width, done)
 
 
@@ -120,7 +103,7 @@ def _project(
         words, starts, basis, y = arrays
         word, kind = signature.args[0].dtype, _register(signature.args[3].dtype)
         n_chunks, done, rest = _chunks_of(builder, builder.extract_value(words.shape, 1))
-        numbers = [builder.add(args[2], _constant(r)) for r in range(_ROWS)]
+        numbers = [builder.add(args[2], lanes.constant(r)) for r in range(_ROWS)]
         rows = [
             builder.gep(words.data, [builder.load(builder.gep(starts.data, [number]))])
             for number in numbers
@@ -137,7 +120,7 @@ def _project(
             def add(
                 pointers: list[Any], offset: Any, group: int = group, totals: Any = totals
             ) -> None:
-                place = builder.gep(basis.data, [builder.mul(offset, _constant(BLOCK))])
+                place = builder.gep(basis.data, [builder.mul(offset, lanes.constant(BLOCK))])
                 loaded = [_stripes(builder, pointer, word, kind) for pointer in pointers]
                 for s in range(lanes.CHUNK // kind.count):
                     for c in range(_VECTORS):
@@ -149,31 +132,18 @@ def _project(
                             builder.store(new, sums[c])
 
             with cgutils.for_range(builder, n_chunks) as loop:
-                offset = builder.mul(loop.index, _constant(lanes.CHUNK))
+                offset = builder.mul(loop.index, lanes.constant(lanes.CHUNK))
                 add([builder.gep(row, [offset]) for row in rows], offset)
-            with builder.if_then(builder.icmp_unsigned(">", rest, _constant(0))):
-                add([_short_chunk(builder, row, done, rest) for row in rows], done)
+            with builder.if_then(builder.icmp_unsigned(">", rest, lanes.constant(0))):
+                add([lanes.short_chunk(builder, row, done, rest) for row in rows], done)
             for number, sums in zip(numbers, totals, strict=True):
-                place = builder.gep(y.data, [builder.mul(number, _constant(BLOCK))])
+                place = builder.gep(y.data, [builder.mul(number, lanes.constant(BLOCK))])
                 for c in range(_VECTORS):
                     total = lanes.sum_of_lanes(builder, builder.load(sums[c]))
                     builder.store(total, lanes.at(builder, place, group + c))
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-def _ask_for(builder: Any, pointer: Any, word: Any) -> None:
-    """Ask for the cache lines of a chunk; one outside the mapping would be harmless."""
-    function = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(ir.VoidType(), [lanes.I8.as_pointer(), *[lanes.I32] * 3]),
-        "llvm.prefetch.p0",
-    )
-    start = builder.bitcast(pointer, lanes.I8.as_pointer())
-    read, second_level, data = (ir.Constant(lanes.I32, n) for n in (0, 2, 1))
-    for line in range(0, lanes.CHUNK * word.bitwidth // 8, 64):
-        builder.call(function, [lanes.at(builder, start, line), read, second_level, data])
 
 
 def _pass_by(
@@ -203,7 +173,7 @@ def _pass_by(
         return builder.gep(words.data, [builder.load(builder.gep(table.data, [r]))])
 
     def columns(offset: Any, chunk_of: Callable[[Any], Any], ask: bool) -> None:
-        place = builder.gep(sums.data, [builder.mul(offset, _constant(n_sums))])
+        place = builder.gep(sums.data, [builder.mul(offset, lanes.constant(n_sums))])
         for part in parts:
             places = [
                 lanes.at(builder, place, (stripe * n_sums + number) * kind.count)
@@ -215,7 +185,9 @@ def _pass_by(
             with cgutils.for_range(builder, n_rows) as loop:
                 if ask and part is parts[0]:
                     ahead = builder.gep(row_of(upcoming, loop.index), [offset])
-                    _ask_for(builder, ahead, word)
+                    lanes.ask_for(
+                        builder, ahead, lanes.CHUNK * word.bitwidth // 8, level=lanes.SECOND_LEVEL
+                    )
                 stripes = _stripes(builder, chunk_of(loop.index), word, kind)
                 for (stripe, number), h in zip(part, held, strict=True):
                     new = add(loop.index, stripes[stripe], number, builder.load(h))
@@ -225,10 +197,12 @@ def _pass_by(
                 stored.align = 4
 
     with cgutils.for_range(builder, n_chunks) as chunk:
-        offset = builder.mul(chunk.index, _constant(lanes.CHUNK))
+        offset = builder.mul(chunk.index, lanes.constant(lanes.CHUNK))
         columns(offset, lambda r: builder.gep(row_of(starts, r), [offset]), ask=True)
-    with builder.if_then(builder.icmp_unsigned(">", rest, _constant(0))):
-        columns(done, lambda r: _short_chunk(builder, row_of(starts, r), done, rest), ask=False)
+    with builder.if_then(builder.icmp_unsigned(">", rest, lanes.constant(0))):
+        columns(
+            done, lambda r: lanes.short_chunk(builder, row_of(starts, r), done, rest), ask=False
+        )
 
 
 @intrinsic
@@ -243,9 +217,11 @@ def _accumulate(
         kind = _register(signature.args[-1].dtype)
 
         def add(row: Any, values: Any, number: int, old: Any) -> Any:
-            place = builder.add(builder.mul(row, _constant(BLOCK)), _constant(number))
+            place = builder.add(builder.mul(row, lanes.constant(BLOCK)), lanes.constant(number))
             factor = builder.load(builder.gep(y.data, [place]))
-            return lanes.product_sum(builder, values, _spread(builder, factor, kind), old)
+            return lanes.product_sum(
+                builder, values, lanes.spread(builder, factor, kind.count), old
+            )
 
         parts = [
             [(first + s, group + c) for c in range(_VECTORS) for s in range(_STRIPES)]
@@ -256,13 +232,6 @@ def _accumulate(
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-def _spread(builder: Any, value: Any, kind: ir.VectorType) -> Any:
-    undefined = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(lanes.I32, 0))
-    zeros = ir.Constant(ir.VectorType(lanes.I32, kind.count), [0] * kind.count)
-    return builder.shuffle_vector(first, undefined, zeros)
 
 
 @intrinsic

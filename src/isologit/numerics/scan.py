@@ -74,7 +74,7 @@ def _scan_row(_typing_context: Any, words: Any, row: Any, keys: Any) -> Any:  # 
         def body(pointer: Any, same: Any, offset: Any, n_chunks: int) -> None:
             sums: list[Any] = [None, None]
             products: list[Any] = [None, None]
-            first_key = builder.udiv(builder.mul(offset, _constant(bits)), _constant(32))
+            first_key = builder.udiv(builder.mul(offset, lanes.constant(bits)), lanes.constant(32))
             key = builder.gep(key_data, [first_key])
             for chunk in range(n_chunks):
                 here = lanes.at(builder, pointer, chunk * lanes.CHUNK)
@@ -124,10 +124,6 @@ def _scan_row(_typing_context: Any, words: Any, row: Any, keys: Any) -> Any:  # 
         )
 
     return signature, codegen
-
-
-def _constant(value: int) -> ir.Constant:
-    return ir.Constant(lanes.I64, value)
 
 
 @kernel()

@@ -14,7 +14,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from isologit.numerics import lanes
-from isologit.numerics.blocks import EIGHT, LEAF_POINTS, VECTOR, gather_transposed, prefetch, splat
+from isologit.numerics.blocks import EIGHT, LEAF_POINTS, VECTOR, gather_transposed, prefetch
 from isologit.numerics.compilation import kernel
 from isologit.numerics.distances import SKETCH_WIDTH
 from isologit.numerics.formats import Float64s
@@ -133,8 +133,8 @@ def _store_keys(  # pragma: no cover - compiled
         array = context.make_array(signature.args[4])(context, builder, keys)
         n_columns = builder.extract_value(array.shape, 1)
         into = builder.gep(array.data, [builder.add(builder.mul(row, n_columns), start)])
-        values = builder.gep(data, [builder.mul(column, ir.Constant(lanes.I64, LEAF_POINTS))])
-        middle, scale = (splat(builder, each) for each in (middle, scale))
+        values = builder.gep(data, [builder.mul(column, lanes.constant(LEAF_POINTS))])
+        middle, scale = (lanes.spread(builder, each, EIGHT) for each in (middle, scale))
         words = ir.VectorType(lanes.I32, EIGHT)
         sign = lanes.splat(lanes.I32, EIGHT, -(1 << 31))
         last_bit = lanes.splat(lanes.I32, EIGHT, 31)

@@ -16,7 +16,7 @@ from isologit.steps import Arrays
 # most of the time that a table takes.
 _REPEATING = [
     *("row_class_size", "norm", "logit", "logit_class", "logit_class_size", "cosine"),
-    "relation",
+    *("smallest", "largest", "relation"),
 ]
 
 
@@ -27,8 +27,13 @@ def write_tokens(path: Path, arrays: Arrays) -> None:
         "token_id": np.arange(n_tokens, dtype=np.int32),
         **_class_columns("row_class", arrays.rows.bits),
     }
-    if arrays.norms is not None:
-        columns["norm"] = arrays.norms
+    figures = {
+        "norm": arrays.norms,
+        "sum": arrays.sums,
+        "smallest": arrays.smallest,
+        "largest": arrays.largest,
+    }
+    columns |= {name: values for name, values in figures.items() if values is not None}
     if arrays.logits is not None:
         columns["logit"] = arrays.logits.values
         columns |= _class_columns("logit_class", arrays.logits.partition)
