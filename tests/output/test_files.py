@@ -17,6 +17,8 @@ from checkpoints import (
 )
 from cli.command import Ran, isologit
 from isologit import __version__
+from isologit.numerics.formats import parse_format, round_to
+from isologit.numerics.stored import Matrix
 
 V, D = 300, 12
 ALL = {

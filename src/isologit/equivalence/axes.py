@@ -39,7 +39,9 @@ class PrincipalAxes:
     sine_bounds
         ``[k]``, bound on the sine of the angle to the true axis: residual (and rounding) over the
         gap to the nearest other eigenvalue (Davis and Kahan, 1970). It presumes that the leading
-        eigenvalues have been found, which a start without regard to W all but guarantees.
+        eigenvalues have been found, which a start without regard to W all but guarantees; and the
+        rounding is estimated, with room, as a random walk over many terms: no proof in the sense
+        of `isologit.numerics.exact`.
     rows_left_out
         How many rows hold a NaN or an infinity and were left out.
     passes

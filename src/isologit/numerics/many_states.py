@@ -59,7 +59,8 @@ def logits_at_states(
     Returns
     -------
     RoundedAtStates
-        Exact, and equal to what `isologit.numerics.exact.logits` returns for each state alone.
+        The values are exact, and those of `isologit.numerics.exact.logits` at each state alone.
+        `refined` may differ from what that counts: another bound came first.
 
     Notes
     -----
