@@ -1,6 +1,7 @@
 """Where machine code is kept: a shared place is trusted only where nobody else could have been."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from isologit.numerics.compilation import private_directory
+from isologit.numerics import compilation
+from isologit.numerics.compilation import private_directory, sources_digest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no such owners")
 
@@ -78,6 +80,21 @@ def test_somebody_else_s_is_refused(shared_place: Path) -> None:
 
 def test_a_place_that_is_not_there_is_none(tmp_path: Path) -> None:
     assert private_directory(tmp_path / "nowhere") is None
+
+
+def test_a_change_of_any_module_of_numerics_makes_other_machine_code(tmp_path: Path) -> None:
+    """A kernel is made with functions of modules that need not name the compiler."""
+    for path in Path(compilation.__file__).parent.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    modules = sorted(tmp_path.glob("*.py"))
+    assert {"certify.py", "lanes.py", "formats.py"} <= {path.name for path in modules}
+    before = sources_digest(tmp_path)
+    for path in modules:
+        kept = path.read_bytes()
+        path.write_bytes(kept + b"\n")
+        assert sources_digest(tmp_path) != before, path.name
+        path.write_bytes(kept)
+    assert sources_digest(tmp_path) == before
 
 
 PROGRAM = """

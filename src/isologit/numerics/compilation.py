@@ -205,12 +205,7 @@ def _forget_other_sources(directory: Path) -> None:
     functions of other files too, and an update may change only those: what it kept would run on.
     The directory is the one of this package's numerics, so all that numba keeps there is ours.
     """
-    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    running = sha256()
-    for source in sources:
-        if b"numba" in source or b"llvmlite" in source:
-            running.update(source)
-    expected = running.hexdigest().encode()
+    expected = sources_digest(Path(__file__).parent).encode()
     stamp = directory / "isologit-kernels.sha256"
     with contextlib.suppress(OSError):
         if stamp.read_bytes() == expected:
@@ -220,6 +215,17 @@ def _forget_other_sources(directory: Path) -> None:
         for kept in (*directory.glob("*.nbi"), *directory.glob("*.nbc")):
             kept.unlink(missing_ok=True)
         stamp.write_bytes(expected)
+
+
+def sources_digest(folder: Path) -> str:
+    """Return the sha256 of a folder's modules.
+
+    Of all of them: which of them the compiler sees the code of cannot be told by their text.
+    """
+    running = sha256()
+    for path in sorted(folder.glob("*.py")):
+        running.update(path.read_bytes())
+    return running.hexdigest()
 
 
 def private_directory(parent: Path) -> Path | None:
