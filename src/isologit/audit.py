@@ -7,8 +7,6 @@ from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import centroid_state, mean_state
 from isologit.findings import Audit, RowFacts, ValueFacts
-from isologit.numerics import exact
-from isologit.numerics.scan import scan_rows
 from isologit.request import Members, Pole
 from isologit.steps import Arrays
 from isologit.subject import (
@@ -115,15 +113,11 @@ def audit_of(
         refinement=refinement,
         notes=steps.notes(subject, rows, here.logits, elsewhere),
     )
-    # Entries and their sums are what they are under any arithmetic.
-    scan = scan_rows(matrix)
     return findings, Arrays(
         subject=subject,
         rows=rows,
         norms=norms,
-        sums=exact.sums(matrix, matrix.format).values,
-        smallest=scan.smallest,
-        largest=scan.largest,
+        with_entries=True,
         cosines=cosines,
         logits=here.logits,
         cluster_ids=None if cluster is None else cluster.token_ids,

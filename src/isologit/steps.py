@@ -29,6 +29,7 @@ from isologit.findings import (
 )
 from isologit.numerics import exact
 from isologit.numerics.formats import Float64s
+from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, Vector
 from isologit.request import FileState, Pole
 from isologit.subject import Subject
@@ -41,15 +42,14 @@ _FIELD_DEG = 3.0
 class Arrays:
     """What the output files hold beside the findings.
 
-    `norms` and `sums` are of the rows, in W's format; `smallest` and `largest` are entries.
+    `norms` are of the rows, in W's format; `with_entries` says whether what `entries` gives is
+    wanted too.
     """
 
     subject: Subject
     rows: RowClasses
     norms: Float64s | None = None
-    sums: Float64s | None = None
-    smallest: Float64s | None = None
-    largest: Float64s | None = None
+    with_entries: bool = False
     cosines: TokenValues | None = None
     logits: TokenValues | None = None
     cluster_ids: TokenIds | None = None
@@ -57,6 +57,16 @@ class Arrays:
     class_ids: TokenIds | None = None
     state: State | None = None
     pole: Pole | None = None
+
+    def entries(self) -> dict[str, Float64s]:
+        """Return what rows' entries come to under any arithmetic, ``[V]`` each, exact."""
+        matrix = self.subject.head.matrix
+        scan = scan_rows(matrix)
+        return {
+            "sum": exact.sums(matrix, matrix.format).values,
+            "smallest": scan.smallest,
+            "largest": scan.largest,
+        }
 
 
 @dataclass(frozen=True, eq=False)

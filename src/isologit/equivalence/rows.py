@@ -7,10 +7,9 @@ import numpy.typing as npt
 
 from isologit.equivalence.partition import Partition
 from isologit.numerics import kernels
-from isologit.numerics.formats import Format
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.scan import scan_rows
-from isologit.numerics.stored import Matrix, Vector
+from isologit.numerics.stored import Matrix, StoredWords, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
     bits, values = rows, row_values
     if bias is not None:
         bits = bits.meet(Partition.of_keys(bias.words))
-        values = values.meet(Partition.of_keys(_fold_zeros(bias.words, bias.format)))
+        values = values.meet(Partition.of_keys(_fold_zeros(bias.words)))
     return RowClasses(
         rows=rows,
         row_values=row_values,
@@ -81,11 +80,10 @@ def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
     )
 
 
-def _fold_zeros(
-    words: npt.NDArray[np.unsignedinteger], format_: Format
-) -> npt.NDArray[np.unsignedinteger]:
+def _fold_zeros(words: StoredWords) -> StoredWords:
     """Return a copy of stored words with −0 replaced by +0."""
-    return np.where(words == 1 << (format_.bits - 1), words.dtype.type(0), words)
+    sign = 1 << (words.itemsize * 8 - 1)
+    return np.where(words == sign, words.dtype.type(0), words)
 
 
 def _verified(
@@ -124,14 +122,11 @@ def _split(
     """Split the classes whose hash joined unequal rows, by the bytes themselves."""
     keys = by_hash.labels.astype(np.int64)
     next_key = by_hash.n_classes
-    sign = 1 << (words.itemsize * 8 - 1)
     for label in collided:
         seen: dict[bytes, int] = {}
         for token in by_hash.members(int(label)):
             row = words[token]
-            if fold_zeros:
-                row = np.where(row == sign, row.dtype.type(0), row)
-            content = row.tobytes()
+            content = (_fold_zeros(row) if fold_zeros else row).tobytes()
             if content not in seen:
                 seen[content] = next_key
                 next_key += 1

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
@@ -56,33 +55,6 @@ def square_distances(matrix: Matrix, rows: npt.NDArray[np.int64], point: Float64
     return squares
 
 
-def _sums(
-    context: Any,
-    builder: Any,
-    words_type: types.Array,
-    words: Any,
-    row: Any,
-    vector: Any,
-    term: Any,
-) -> list[Any]:
-    """Generate the sums, a lane, of ``term(value, entry of the vector, sum so far)``."""
-    zeros = lanes.splat(lanes.DOUBLE, lanes.LANES, 0.0)
-    sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(2)]
-
-    def body(pointer: Any, _same: Any, offset: Any, n_chunks: int) -> None:
-        entries = builder.gep(vector, [offset])
-        for begin in range(0, n_chunks * lanes.CHUNK, lanes.CHUNK):
-            here = lanes.at(builder, pointer, begin)
-            for half, single in enumerate(lanes.chunk_values(builder, here, words_type.dtype)):
-                place = lanes.at(builder, entries, begin + half * lanes.LANES)
-                entry = lanes.load(builder, place, lanes.DOUBLES, 8)
-                value = builder.fpext(single, lanes.DOUBLES)
-                builder.store(term(value, entry, builder.load(sums[half])), sums[half])
-
-    lanes.for_chunks(context, builder, words_type, words, row, body)
-    return [builder.load(each) for each in sums]
-
-
 @intrinsic
 def _sketch_row(  # pragma: no cover - compiled
     _typing_context: Any, words: Any, row: Any, weights: Any, sketch: Any, n: Any
@@ -100,8 +72,10 @@ def _sketch_row(  # pragma: no cover - compiled
         def term(value: Any, weight: Any, total: Any) -> Any:
             return lanes.product_sum(builder, value, weight, total)
 
-        sums = _sums(context, builder, signature.args[0], words, row, weights, term)
-        start = builder.mul(n, ir.Constant(lanes.I64, SKETCH_WIDTH))
+        (sums,) = lanes.double_sums(
+            context, builder, signature.args[0], words, row, weights, [term]
+        )
+        start = builder.mul(n, lanes.constant(SKETCH_WIDTH))
         for half, total in enumerate(sums):
             place = lanes.at(builder, builder.gep(sketch, [start]), half * lanes.LANES)
             place = builder.bitcast(place, lanes.DOUBLES.as_pointer())
@@ -126,7 +100,7 @@ def _square_distance(  # pragma: no cover - compiled
             difference = builder.fsub(value, entry)
             return lanes.product_sum(builder, difference, difference, total)
 
-        sums = _sums(context, builder, signature.args[0], words, row, point, term)
+        (sums,) = lanes.double_sums(context, builder, signature.args[0], words, row, point, [term])
         return lanes.sum_of_lanes(builder, builder.fadd(*sums))
 
     return signature, codegen

@@ -72,31 +72,12 @@ def _dot_double(_typing_context: Any, words: Any, row: Any, h: Any) -> Any:  # p
         words, row, h = args
         words_type, _, h_type = signature.args
         h_data = context.make_array(h_type)(context, builder, h).data
-        zeros = lanes.splat(lanes.DOUBLE, lanes.LANES, 0.0)
-        totals, squares = (
-            [cgutils.alloca_once_value(builder, zeros) for _ in range(2)] for _ in range(2)
-        )
-
-        def body(pointer: Any, _same: Any, offset: Any, n_chunks: int) -> None:
-            for chunk in range(n_chunks):
-                begin = chunk * lanes.CHUNK
-                values = lanes.chunk_values(
-                    builder, lanes.at(builder, pointer, begin), words_type.dtype
-                )
-                for half, single in enumerate(values):
-                    x = builder.fpext(single, lanes.DOUBLES)
-                    place = builder.gep(h_data, [offset])
-                    place = lanes.at(builder, place, begin + half * lanes.LANES)
-                    factor = lanes.load(builder, place, lanes.DOUBLES, 8)
-                    for into, other in ((totals, factor), (squares, x)):
-                        old = builder.load(into[half])
-                        builder.store(lanes.product_sum(builder, x, other, old), into[half])
-
-        lanes.for_chunks(context, builder, words_type, words, row, body)
-        pair = [
-            lanes.sum_of_lanes(builder, builder.fadd(*(builder.load(part) for part in parts)))
-            for parts in (totals, squares)
+        terms = [
+            lambda x, factor, total: lanes.product_sum(builder, x, factor, total),
+            lambda x, _factor, total: lanes.product_sum(builder, x, x, total),
         ]
+        sums = lanes.double_sums(context, builder, words_type, words, row, h_data, terms)
+        pair = [lanes.sum_of_lanes(builder, builder.fadd(*halves)) for halves in sums]
         return context.make_tuple(builder, signature.return_type, pair)
 
     return signature, codegen

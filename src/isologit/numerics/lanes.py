@@ -11,7 +11,7 @@ These are tools for intrinsics: functions that generate code with an llvmlite bu
 are made into lives beside the kernels that call it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -177,6 +177,38 @@ def for_chunks(
         last = builder.load(builder.gep(start, [builder.sub(width, constant(1))]))
         same = short_chunk(builder, start, done, rest, last)
         body(short_chunk(builder, start, done, rest), same, done, 1)
+
+
+def double_sums(
+    context: Any,
+    builder: Any,
+    words_type: Any,
+    words: Any,
+    row: Any,
+    vector: Any,
+    terms: Sequence[Callable[[Any, Any, Any], Any]],
+) -> list[list[Any]]:
+    """Generate sums in binary64 over a row and a packed vector, a lane; for each term two halves.
+
+    ``term(value, entry, sum)`` returns the sum with a term added, made of the row's value and the
+    vector's entry; `vector` is the address of binary64 numbers.
+    """
+    zeros = splat(DOUBLE, LANES, 0.0)
+    sums = [[cgutils.alloca_once_value(builder, zeros) for _ in range(2)] for _ in terms]
+
+    def body(pointer: Any, _same: Any, offset: Any, n_chunks: int) -> None:
+        entries = builder.gep(vector, [offset])
+        for begin in range(0, n_chunks * CHUNK, CHUNK):
+            values = chunk_values(builder, at(builder, pointer, begin), words_type.dtype)
+            for half, single in enumerate(values):
+                place = at(builder, entries, begin + half * LANES)
+                entry = load(builder, place, DOUBLES, 8)
+                value = builder.fpext(single, DOUBLES)
+                for term, halves in zip(terms, sums, strict=True):
+                    builder.store(term(value, entry, builder.load(halves[half])), halves[half])
+
+    for_chunks(context, builder, words_type, words, row, body)
+    return [[builder.load(each) for each in halves] for halves in sums]
 
 
 def short_chunk(builder: Any, start: Any, done: Any, rest: Any, filling: Any | None = None) -> Any:

@@ -27,13 +27,10 @@ def write_tokens(path: Path, arrays: Arrays) -> None:
         "token_id": np.arange(n_tokens, dtype=np.int32),
         **_class_columns("row_class", arrays.rows.bits),
     }
-    figures = {
-        "norm": arrays.norms,
-        "sum": arrays.sums,
-        "smallest": arrays.smallest,
-        "largest": arrays.largest,
-    }
-    columns |= {name: values for name, values in figures.items() if values is not None}
+    if arrays.norms is not None:
+        columns["norm"] = arrays.norms
+    if arrays.with_entries:
+        columns |= arrays.entries()
     if arrays.logits is not None:
         columns["logit"] = arrays.logits.values
         columns |= _class_columns("logit_class", arrays.logits.partition)
