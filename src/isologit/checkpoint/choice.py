@@ -20,7 +20,7 @@ from isologit.checkpoint.locate import (
     named,
 )
 from isologit.checkpoint.open import Checkpoint
-from isologit.checkpoint.safetensors import TensorInfo
+from isologit.checkpoint.tensors import TensorInfo
 from isologit.checkpoint.wording import counted, shown, shown_shape
 from isologit.errors import UnclearHeadError
 

@@ -44,6 +44,15 @@ def digest_beside(source: MappedFile, offset: int, length: int) -> Future[str]:
     return digest
 
 
+def digest_of_view(content: memoryview) -> Future[str]:
+    """Begin to digest bytes in memory, on a thread; the result is in hexadecimal."""
+    digest: Future[str] = Future()
+    Thread(
+        target=lambda: digest.set_result(sha256(content).hexdigest()), name="digest", daemon=True
+    ).start()
+    return digest
+
+
 def _process(source: MappedFile, offset: int, length: int) -> "subprocess.Popen[bytes] | None":
     """Start a process that digests, where this system and this interpreter can."""
     if not (os.name == "posix" and hasattr(os, "preadv") and sys.executable and _SCRIPT.is_file()):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from isologit.checkpoint.safetensors import TensorInfo
+from isologit.checkpoint.tensors import TensorInfo
 from isologit.checkpoint.wording import counted, listed, shown, shown_shape
 from isologit.errors import UnclearHeadError
 

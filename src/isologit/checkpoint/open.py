@@ -20,7 +20,8 @@ from isologit.checkpoint.containers import refuse_foreign
 from isologit.checkpoint.digest import digest_beside
 from isologit.checkpoint.directory import weight_files
 from isologit.checkpoint.locate import candidates
-from isologit.checkpoint.safetensors import TensorInfo, read_header
+from isologit.checkpoint.safetensors import read_header
+from isologit.checkpoint.tensors import TensorInfo
 from isologit.checkpoint.wording import shown, shown_shape
 from isologit.errors import (
     CheckpointNotFoundError,

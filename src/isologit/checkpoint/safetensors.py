@@ -12,6 +12,7 @@ from typing import Any
 
 from isologit.checkpoint.bytes import ByteSource
 from isologit.checkpoint.strict_json import parse_object
+from isologit.checkpoint.tensors import TensorInfo
 from isologit.checkpoint.wording import shown, shown_shape
 from isologit.errors import MalformedHeaderError, TruncatedFileError
 
@@ -27,34 +28,6 @@ _BITS = {
     **dict.fromkeys(("I32", "U32", "F32"), 32),
     **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
 }
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Where a tensor lies and what it is, without its values.
-
-    Parameters
-    ----------
-    name
-        Its name in the file.
-    dtype
-        The number format's name in the header, such as ``BF16``; it may be one that is not read.
-    shape
-        Sizes, slowest first.
-    file
-        Name of the source that holds it.
-    offset
-        First byte, from the beginning of the source.
-    length
-        Bytes.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    file: str
-    offset: int
-    length: int
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from isologit.checkpoint.bytes import MappedFile
-from isologit.checkpoint.safetensors import TensorInfo, read_header
+from isologit.checkpoint.safetensors import read_header
+from isologit.checkpoint.tensors import TensorInfo
 from isologit.errors import CheckpointError, StateError, UnsupportedFormatError
 from isologit.numerics.formats import Float64s, decode, parse_format
 

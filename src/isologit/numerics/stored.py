@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,35 @@ def _read_only(words: StoredWords, format_: Format) -> StoredWords:
     view = words.view()
     view.flags.writeable = False
     return view
+
+
+class Coding(Protocol):
+    """How rows that are stored otherwise become words of a format: blocks, scales, wider numbers.
+
+    A row's decoded words depend on nothing but its own stored bytes and what the coding itself
+    holds for it (a scale); so rows may be decoded in any order, any number at a time.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the stored form is called: ``q8_0``, ``f8_e4m3``, ``f64``."""
+
+    @property
+    def format(self) -> Format:
+        """The format of the decoded words."""
+
+    @property
+    def width(self) -> int:
+        """d, the decoded words of a row."""
+
+    def decode(
+        self, stored: StoredWords, rows: npt.NDArray[np.int64], out: npt.NDArray[Any]
+    ) -> None:
+        """Fill ``out[n]``, ``[n, d]`` words of `format`, with what ``stored[rows[n]]`` stands for.
+
+        Exact, or the real number rounded once to `format`; the class says which. Releases the
+        interpreter lock, allocates nothing that grows with V, and may be called by several threads.
+        """
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from isologit.checkpoint.bytes import MappedFile
-from isologit.checkpoint.safetensors import TensorInfo, read_header
+from isologit.checkpoint.safetensors import read_header
+from isologit.checkpoint.tensors import TensorInfo
 from isologit.checkpoint.wording import listed, shown
 from isologit.equivalence.partition import TokenIds, token_mask
 from isologit.errors import (
