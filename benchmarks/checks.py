@@ -69,7 +69,7 @@ def check_rows(own: RowClasses, inverse: npt.NDArray[np.int64], truth: Truth) ->
 
 def check_scan(own: RowScan, other: Mapping[str, npt.NDArray[np.float64]]) -> None:
     """Hold the figures of rows against torch's in float64."""
-    width = own.words.shape[1]
+    width = own.matrix.width
     depth = own.sum_depth + width * _U_DOUBLE
     squares, sums = other["squares"], other["sums"]
     require(

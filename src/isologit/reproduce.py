@@ -267,7 +267,7 @@ class _Run:
         token = section.token_id
         if token is None or token >= self._matrix.n_tokens:
             return {}
-        h = Vector(self._matrix.words[token], self._matrix.format)
+        h = self._matrix.row(token)
         square = self._arithmetic.dot(h, h, self.subject.logit_format)
         ids = self._logits(h).tokens_with(square)
         return {

@@ -43,9 +43,9 @@ def test_a_hash_that_collides_is_split_by_the_bytes(
     seed: int, key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix = draw(seed)
-    keys = np.full_like(scan._keys(matrix.words), key)
+    keys = np.full_like(scan._keys(matrix), key)
     # With keys of 0 a row whose every second word is 0 has the hash of the zero row.
-    monkeypatch.setattr(scan, "_keys", lambda _words: keys)
+    monkeypatch.setattr(scan, "_keys", lambda _matrix: keys)
     found = row_classes(matrix)
     assert found.bits == by_bytes(matrix.words)
     assert found.values == by_bytes(matrix.words, fold=True)

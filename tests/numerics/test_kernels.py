@@ -44,9 +44,9 @@ def test_rows_are_equal_by_bits_or_with_zeros_folded(format_: Format) -> None:
     words = typed(np.array(rows, dtype=RANGES[format_.name].word), format_)
     left, right = np.array([0, 0, 0, 4, 4, 1]), np.array([2, 1, 3, 5, 6, 1])
     equal = np.zeros(6, dtype=np.bool_)
-    kernels.rows_equal(words, left, right, False, equal)
+    kernels.rows_equal(words, left, words, right, False, equal)
     assert equal.tolist() == [True, False, False, True, False, True]
-    kernels.rows_equal(words, left, right, True, equal)
+    kernels.rows_equal(words, left, words, right, True, equal)
     assert equal.tolist() == [True, True, False, True, False, True]
 
 
@@ -55,7 +55,7 @@ def test_rows_that_differ_in_one_column_are_different(column: int) -> None:
     words = np.zeros((2, 600), dtype=np.uint16)
     words[1, column] = 1
     equal = np.ones(2, dtype=np.bool_)
-    kernels.rows_equal(words, np.array([0, 1]), np.array([1, 1]), False, equal)
+    kernels.rows_equal(words, np.array([0, 1]), words, np.array([1, 1]), False, equal)
     assert equal.tolist() == [False, True]
 
 

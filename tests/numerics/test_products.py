@@ -59,7 +59,7 @@ def test_products_are_those_of_numpy(
     totals = np.full(BLOCK, np.nan)
     words = kernels.typed(matrix.words, format_)
     basis = products.packed(vectors, format_)
-    products.add_products(words, rows, start, stop, basis, offsets, sums, totals)
+    products.add_products(words, rows[start:stop], basis, offsets, sums, totals)
     x = matrix.rows(rows[start:stop])
     y = x @ vectors.astype(np.float64).T - offsets
     found = products.unpacked(sums, BLOCK, width, format_, precision)
@@ -77,7 +77,8 @@ def test_projections_are_each_rows_own(width: int, format_: Format) -> None:
     vectors = np.random.default_rng(3).normal(size=(BLOCK, width))
     words = kernels.typed(Matrix.of_values(values, format_).words, format_)
     found = np.full((61, BLOCK), 7.0)
-    products.project_rows(words, np.arange(61), 1, 61, products.packed(vectors, format_), found)
+    basis = products.packed(vectors, format_)
+    products.project_rows(words, np.arange(1, 61), basis, found[1:])
     assert (found[0] == 7).all()
     assert np.isnan(found[[4, 60]]).all()
     assert not np.isfinite(found[7]).any()

@@ -36,7 +36,7 @@ def hash_of(row: StoredWords, keys: list[int]) -> int:
 @widths
 def test_rows_are_hashed_by_all_their_bytes(format_: Format, d: int) -> None:
     matrix = Matrix(random_words(d, (20, d), format_), format_)
-    keys = scan._keys(matrix.words).tolist()
+    keys = scan._keys(matrix).tolist()
     expected = [hash_of(row, keys) for row in matrix.words]
     assert scan_rows(matrix).hashes.tolist() == expected
 

@@ -196,12 +196,12 @@ def coordinates(
     basis[:3] = _frame(axes, north, meridian, equinox)
     basis = packed(basis, matrix.format)
     projections = np.empty((matrix.n_tokens, BLOCK))
-    words, rows = kernels.typed(matrix.words, matrix.format), np.arange(matrix.n_tokens)
-    for_blocks(
-        lambda start, stop: project_rows(words, rows, start, stop, basis, projections),
-        matrix.n_tokens,
-        matrix.width * matrix.format.itemsize,
-    )
+
+    def project(start: int, stop: int) -> None:
+        words = kernels.typed_block(matrix, start, stop)
+        project_rows(words, np.arange(stop - start), basis, projections[start:stop])
+
+    for_blocks(project, matrix.n_tokens, matrix.row_bytes)
     x, y, z = projections[:, 0], projections[:, 1], projections[:, 2]
     with np.errstate(invalid="ignore"):
         in_plane = np.hypot(x, y)

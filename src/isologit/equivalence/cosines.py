@@ -63,7 +63,7 @@ def pairwise_cosines(
     m²/2 products of rows, and a copy of those m rows.
     """
     _, first, sizes = np.unique(rows.labels[token_ids], return_index=True, return_counts=True)
-    distinct = Matrix(matrix.words[token_ids[first]], matrix.format)
+    distinct = matrix.take(token_ids[first])
     counts: dict[float, int] = {}
     without = 0
     for n, words in enumerate(distinct.words):

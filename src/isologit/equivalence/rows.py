@@ -9,7 +9,7 @@ from isologit.equivalence.partition import Partition
 from isologit.numerics import kernels
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.scan import scan_rows
-from isologit.numerics.stored import Matrix, StoredWords, Vector
+from isologit.numerics.stored import Matrix, StoredWords, Vector, as_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +19,11 @@ class RowClasses:
     Parameters
     ----------
     rows
-        Tokens whose rows are the same bits, whatever their biases.
+        Tokens whose rows are stored as the same bits, whatever their biases: of a matrix in a
+        coding, the same blocks with the same scales.
     row_values
-        Tokens whose rows have the same values, −0 being +0, whatever their biases.
+        Tokens whose rows have the same values, −0 being +0, whatever their biases: of a matrix in
+        a coding, the decoded values.
     bits
         Tokens whose rows and biases are the same bits; without a bias the same as `rows`.
     values
@@ -47,7 +49,7 @@ class RowClasses:
 
 
 def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
-    """Group the rows of a matrix by their bits, and by their values.
+    """Group the rows of a matrix by their stored bits, and by their values.
 
     Hashes each row once, groups by hash, then compares the bytes of every candidate with its
     group's first row; a group that the hash joined wrongly is split. Exact, whatever the hash.
@@ -60,10 +62,14 @@ def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
         ``[V]`` or None; two tokens then share a class only if their biases are equal too.
     """
     scan = scan_rows(matrix)
-    rows = row_values = _verified(matrix.words, scan.hashes, fold_zeros=False)
+    rows = row_values = _verified(matrix, scan.hashes, fold_zeros=False)
     if scan.has_negative_zero.any():
-        hashes = scan.hashes_without_signed_zeros()
-        row_values = _verified(matrix.words, hashes, fold_zeros=True)
+        row_values = _verified(matrix, scan.hashes_without_signed_zeros(), fold_zeros=True)
+    if matrix.coding is not None:
+        stored = as_bits(matrix)
+        rows = _verified(stored, scan_rows(stored).hashes, fold_zeros=False)
+        if matrix.coding.row_keys is not None:
+            rows = rows.meet(Partition.of_keys(matrix.coding.row_keys))
     bits, values = rows, row_values
     if bias is not None:
         bits = bits.meet(Partition.of_keys(bias.words))
@@ -86,9 +92,7 @@ def _fold_zeros(words: StoredWords) -> StoredWords:
     return np.where(words == sign, words.dtype.type(0), words)
 
 
-def _verified(
-    words: npt.NDArray[np.unsignedinteger], hashes: npt.NDArray[np.uint64], *, fold_zeros: bool
-) -> Partition:
+def _verified(matrix: Matrix, hashes: npt.NDArray[np.uint64], *, fold_zeros: bool) -> Partition:
     """Return the partition by row, given hashes that equal rows share."""
     by_hash = Partition.of_keys(hashes)
     representative = by_hash.firsts()[by_hash.labels].astype(np.int64)
@@ -96,24 +100,20 @@ def _verified(
     if not len(tokens):
         return by_hash
     equal = np.empty(len(tokens), dtype=np.bool_)
-    for_blocks(
-        lambda start, stop: kernels.rows_equal(
-            words,
-            tokens[start:stop],
-            representative[tokens[start:stop]],
-            fold_zeros,
-            equal[start:stop],
-        ),
-        len(tokens),
-        2 * words.shape[1] * words.itemsize,
-    )
+
+    def compare(start: int, stop: int) -> None:
+        here = tokens[start:stop]
+        left, right = matrix.located(here), matrix.located(representative[here])
+        kernels.rows_equal(*left, *right, fold_zeros, equal[start:stop])
+
+    for_blocks(compare, len(tokens), 2 * matrix.row_bytes)
     if equal.all():
         return by_hash
-    return _split(words, by_hash, np.unique(by_hash.labels[tokens[~equal]]), fold_zeros=fold_zeros)
+    return _split(matrix, by_hash, np.unique(by_hash.labels[tokens[~equal]]), fold_zeros=fold_zeros)
 
 
 def _split(
-    words: npt.NDArray[np.unsignedinteger],
+    matrix: Matrix,
     by_hash: Partition,
     collided: npt.NDArray[np.int32],
     *,
@@ -125,7 +125,7 @@ def _split(
     for label in collided:
         seen: dict[bytes, int] = {}
         for token in by_hash.members(int(label)):
-            row = words[token]
+            row = matrix.row(int(token)).words
             content = (_fold_zeros(row) if fold_zeros else row).tobytes()
             if content not in seen:
                 seen[content] = next_key

@@ -125,7 +125,7 @@ def token_state(matrix: Matrix, token_id: int) -> State:
         The id is outside the vocabulary.
     """
     ids = token_id_list([token_id], matrix.n_tokens, "--token")
-    return State("token", Vector(matrix.words[token_id], matrix.format), ids)
+    return State("token", matrix.row(token_id), ids)
 
 
 def spherical_state(direction: Float64s, distance: float, format_: Format) -> State:

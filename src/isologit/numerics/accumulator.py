@@ -106,22 +106,27 @@ def exact_dot_limbs(words, row, h, limbs):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def exact_dots(words, rows, h, precision, quantum_exponent, largest, start, stop, out):  # type: ignore[no-untyped-def]
+def exact_dots(words, rows, h, precision, quantum_exponent, largest, out):  # type: ignore[no-untyped-def]
     """Fill ``out[n]`` with ``words[rows[n]] · h``, computed exactly and rounded once."""
     limbs = np.zeros(LIMBS, dtype=np.int64)
-    for n in range(start, stop):
+    for n in range(rows.shape[0]):
         limbs[:] = 0
         negative = exact_dot_limbs(words, rows[n], h, limbs)
         out[n] = _round_limbs(limbs, negative, precision, quantum_exponent, largest)
 
 
 @kernel()
-def exact_column_limbs(words, rows, columns, limbs, negative):  # type: ignore[no-untyped-def]
-    """Add some rows' entries in some columns to a long accumulator a column, and settle them."""
+def add_columns(words, rows, columns, limbs):  # type: ignore[no-untyped-def]
+    """Add some rows' entries in some columns to a long accumulator a column."""
     for row in rows:
         for n in range(columns.shape[0]):
             _add_exactly(limbs[n], widen(words[row, columns[n]]))
-    for n in range(columns.shape[0]):
+
+
+@kernel()
+def settle_columns(limbs, negative):  # type: ignore[no-untyped-def]
+    """Settle a long accumulator a column, and say which sums are negative."""
+    for n in range(limbs.shape[0]):
         negative[n] = _settle(limbs[n])
 
 

@@ -80,10 +80,14 @@ def moments_of(matrix: Matrix) -> Moments:
 
 def _sums_and_squares(matrix: Matrix, rows: npt.NDArray[np.int64]) -> Float64s:
     """Return the sums of some rows and of their squares, ``[2, d]``."""
-    words = kernels.typed(matrix.words, matrix.format)
     blocks = _row_blocks(len(rows))
     sums = np.zeros((len(blocks), products.packed_size(2, matrix.width)))
-    for_each(lambda n: products.add_moments(words, rows, *blocks[n], sums[n]), len(blocks))
+
+    def add(n: int) -> None:
+        words, places = kernels.typed_rows(matrix, rows[slice(*blocks[n])])
+        products.add_moments(words, places, sums[n])
+
+    for_each(add, len(blocks))
     return products.unpacked(sums.sum(axis=0), 2, matrix.width, matrix.format, np.float64)
 
 
@@ -100,7 +104,6 @@ def covariance_product(
     origin but close together, and so is what their rounding errors, and the mean's, come to.
     """
     blocks = _row_blocks(len(rows))
-    words = kernels.typed(matrix.words, matrix.format)
     sums = np.empty((len(blocks), products.packed_size(BLOCK, matrix.width)))
     totals = np.empty((len(blocks), BLOCK))
 
@@ -114,7 +117,8 @@ def covariance_product(
             basis = products.packed(rounded, matrix.format)
 
             def add(n: int, basis: Any = basis, offsets: Any = offsets) -> None:
-                products.add_products(words, rows, *blocks[n], basis, offsets, sums[n], totals[n])
+                words, places = kernels.typed_rows(matrix, rows[slice(*blocks[n])])
+                products.add_products(words, places, basis, offsets, sums[n], totals[n])
 
             for_each(add, len(blocks))
             product = products.unpacked(

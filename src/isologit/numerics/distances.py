@@ -34,24 +34,25 @@ def sketch_rows(matrix: Matrix, rows: npt.NDArray[np.int64]) -> Float64s:
     sizes = 0.75 + (random >> np.uint64(11)) * 2.0**-54
     weights = lanes.packed(np.where(random & np.uint64(1), -sizes, sizes), matrix.format)
     sketch = np.empty((len(rows), SKETCH_WIDTH))
-    words = kernels.typed(matrix.words, matrix.format)
-    for_blocks(
-        lambda start, stop: _fill_sketch(words, rows, weights, start, stop, sketch),
-        len(rows),
-        matrix.width * matrix.format.itemsize,
-    )
+
+    def fill(start: int, stop: int) -> None:
+        words, places = kernels.typed_rows(matrix, rows[start:stop])
+        _fill_sketch(words, places, weights, sketch[start:stop])
+
+    for_blocks(fill, len(rows), matrix.row_bytes)
     return sketch
 
 
 def square_distances(matrix: Matrix, rows: npt.NDArray[np.int64], point: Float64s) -> Float64s:
     """Return the squared distances of some rows from a point ``[d]``, ``[n]``."""
     squares = np.empty(len(rows))
-    words, packed = kernels.typed(matrix.words, matrix.format), lanes.packed(point, matrix.format)
-    for_blocks(
-        lambda start, stop: _fill_squares(words, rows, packed, start, stop, squares),
-        len(rows),
-        matrix.width * matrix.format.itemsize,
-    )
+    packed = lanes.packed(point, matrix.format)
+
+    def fill(start: int, stop: int) -> None:
+        words, places = kernels.typed_rows(matrix, rows[start:stop])
+        _fill_squares(words, places, packed, squares[start:stop])
+
+    for_blocks(fill, len(rows), matrix.row_bytes)
     return squares
 
 
@@ -107,12 +108,12 @@ def _square_distance(  # pragma: no cover - compiled
 
 
 @kernel()
-def _fill_sketch(words, rows, weights, start, stop, sketch):  # type: ignore[no-untyped-def]
-    for n in range(start, stop):
+def _fill_sketch(words, rows, weights, sketch):  # type: ignore[no-untyped-def]
+    for n in range(rows.shape[0]):
         _sketch_row(words, rows[n], weights, sketch, n)
 
 
 @kernel()
-def _fill_squares(words, rows, point, start, stop, squares):  # type: ignore[no-untyped-def]
-    for n in range(start, stop):
+def _fill_squares(words, rows, point, squares):  # type: ignore[no-untyped-def]
+    for n in range(rows.shape[0]):
         squares[n] = _square_distance(words, rows[n], point)

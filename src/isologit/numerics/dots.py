@@ -84,14 +84,14 @@ def _dot_double(_typing_context: Any, words: Any, row: Any, h: Any) -> Any:  # p
 
 
 @kernel()
-def _fill_single(words, h, start, stop, dots, squares):  # type: ignore[no-untyped-def]
-    for row in range(start, stop):
+def _fill_single(words, h, dots, squares):  # type: ignore[no-untyped-def]
+    for row in range(words.shape[0]):
         dots[row], squares[row] = _dot_single(words, row, h)
 
 
 @kernel()
-def _fill_double(words, rows, h, start, stop, dots, squares):  # type: ignore[no-untyped-def]
-    for n in range(start, stop):
+def _fill_double(words, rows, h, dots, squares):  # type: ignore[no-untyped-def]
+    for n in range(rows.shape[0]):
         dots[n], squares[n] = _dot_double(words, rows[n], h)
 
 
@@ -120,13 +120,13 @@ class Dots:
 def dots_single(matrix: Matrix, h: Float64s) -> Dots:
     """Multiply every row with a vector of binary32 values, in binary32 as far as it carries."""
     dots, squares = np.empty(matrix.n_tokens), np.empty(matrix.n_tokens)
-    words = kernels.typed(matrix.words, matrix.format)
     packed = lanes.packed(h, matrix.format).astype(np.float32)
-    for_blocks(
-        lambda start, stop: _fill_single(words, packed, start, stop, dots, squares),
-        matrix.n_tokens,
-        matrix.width * matrix.format.itemsize,
-    )
+
+    def fill(start: int, stop: int) -> None:
+        words = kernels.typed_block(matrix, start, stop)
+        _fill_single(words, packed, dots[start:stop], squares[start:stop])
+
+    for_blocks(fill, matrix.n_tokens, matrix.row_bytes)
     chunks = len(packed) // lanes.CHUNK
     depth = lanes.GROUP_DEPTH * lanes.U_SINGLE + (chunks + lanes.FOLDS) * lanes.U_DOUBLE
     # A square passes its product, the other chunks of its lane, the other half, and the folds.
@@ -138,13 +138,13 @@ def dots_single(matrix: Matrix, h: Float64s) -> Dots:
 def dots_double(matrix: Matrix, rows: npt.NDArray[np.intp], h: Float64s) -> Dots:
     """Multiply some rows with a vector, in binary64."""
     dots, squares = np.empty(len(rows)), np.empty(len(rows))
-    words = kernels.typed(matrix.words, matrix.format)
     packed = lanes.packed(h, matrix.format)
-    for_blocks(
-        lambda start, stop: _fill_double(words, rows, packed, start, stop, dots, squares),
-        len(rows),
-        matrix.width * matrix.format.itemsize,
-    )
+
+    def fill(start: int, stop: int) -> None:
+        words, places = kernels.typed_rows(matrix, rows[start:stop])
+        _fill_double(words, places, packed, dots[start:stop], squares[start:stop])
+
+    for_blocks(fill, len(rows), matrix.row_bytes)
     # Products are exact; each passes the other chunks of its lane, the other half, and the folds.
     depth = (len(packed) // lanes.CHUNK + 1 + lanes.FOLDS) * lanes.U_DOUBLE
     return _bounded(dots, squares, h, depth, depth, 0.0)

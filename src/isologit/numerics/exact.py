@@ -228,13 +228,12 @@ def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
         )
     n = len(rows)
     require_ieee_mode()
-    words = kernels.typed(matrix.words, matrix.format)
     blocks = range(0, n, _MEAN_BLOCK)
     parts = np.zeros((len(blocks), 2, matrix.width))
 
     def add_up(block: int) -> None:
-        some = rows[blocks[block] : blocks[block] + _MEAN_BLOCK]
-        kernels.sum_columns(words, some, parts[block, 0], parts[block, 1])
+        some = kernels.typed_rows(matrix, rows[blocks[block] : blocks[block] + _MEAN_BLOCK])
+        kernels.sum_columns(*some, parts[block, 0], parts[block, 1])
 
     for_each(add_up, len(blocks))
     sums, magnitudes = parts.sum(axis=0)
@@ -246,7 +245,10 @@ def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
     columns = np.flatnonzero(unsure)
     limbs = np.zeros((len(columns), accumulator.LIMBS), dtype=np.int64)
     negative = np.zeros(len(columns), dtype=np.bool_)
-    accumulator.exact_column_limbs(words, rows, columns, limbs, negative)
+    for first in blocks:
+        some = kernels.typed_rows(matrix, rows[first : first + _MEAN_BLOCK])
+        accumulator.add_columns(*some, columns, limbs)
+    accumulator.settle_columns(limbs, negative)
     for n, column in enumerate(columns):
         total = _fraction(limbs[n], bool(negative[n]))
         values[column] = round_fraction(total / len(rows), matrix.format) + 0.0
@@ -314,8 +316,8 @@ def exact_dot(matrix: Matrix, row: int, h: Float64s) -> Fraction:
     if not (np.isfinite(h).all() and np.isfinite(matrix.rows([row])).all()):
         raise ValueError(f"row {row} or the state holds an infinity or a NaN")
     limbs = np.zeros(accumulator.LIMBS, dtype=np.int64)
-    words = kernels.typed(matrix.words, matrix.format)
-    return _fraction(limbs, accumulator.exact_dot_limbs(words, row, h, limbs))
+    words = kernels.typed_block(matrix, row, row + 1)
+    return _fraction(limbs, accumulator.exact_dot_limbs(words, 0, h, limbs))
 
 
 def exact_sum(values: Float64s) -> Fraction:
@@ -343,15 +345,14 @@ def _as_row(vector: Vector) -> Matrix:
 
 def _exact_dots(matrix: Matrix, rows: npt.NDArray[np.intp], h: Float64s, to: Format) -> Float64s:
     out = np.empty(len(rows))
-    words = kernels.typed(matrix.words, matrix.format)
-    for_blocks(
-        lambda start, stop: accumulator.exact_dots(
-            words, rows, h, to.precision, to.quantum_exponent, to.largest, start, stop, out
-        ),
-        len(rows),
-        # A product costs some ten times more here than in the binary64 pass.
-        10 * matrix.width * matrix.format.itemsize,
-    )
+    target = to.precision, to.quantum_exponent, to.largest
+
+    def fill(start: int, stop: int) -> None:
+        words, places = kernels.typed_rows(matrix, rows[start:stop])
+        accumulator.exact_dots(words, places, h, *target, out[start:stop])
+
+    # A product costs some ten times more here than in the binary64 pass.
+    for_blocks(fill, len(rows), 10 * matrix.row_bytes)
     return out
 
 

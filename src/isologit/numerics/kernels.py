@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from isologit.numerics.compilation import keep_machine_code, kernel
 from isologit.numerics.formats import F16, Format
 from isologit.numerics.halves import widen_halves
+from isologit.numerics.stored import Matrix
 
 _REASSOCIATE = {"reassoc", "contract"}
 
@@ -29,6 +30,19 @@ keep_machine_code()
 def typed(words: npt.NDArray[np.unsignedinteger], format_: Format) -> npt.NDArray[Any]:
     """Return the view of stored words whose integer type names their format."""
     return words.view(np.int16) if format_ is F16 else words
+
+
+def typed_block(matrix: Matrix, start: int, stop: int) -> npt.NDArray[Any]:
+    """Return the words of rows start to stop, ``[n, d]``, as kernels take them."""
+    return typed(matrix.block(start, stop), matrix.format)
+
+
+def typed_rows(
+    matrix: Matrix, rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return words as kernels take them, and where in them some rows, given by id, are."""
+    words, places = matrix.located(rows)
+    return typed(words, matrix.format), places
 
 
 @intrinsic
@@ -62,16 +76,16 @@ def sum_columns(words, rows, sums, magnitudes):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def rows_equal(words, left, right, fold_zeros, equal):  # type: ignore[no-untyped-def]
+def rows_equal(left, left_rows, right, right_rows, fold_zeros, equal):  # type: ignore[no-untyped-def]
     """Say for each pair of rows whether all words are equal; with ``fold_zeros`` −0 equals +0."""
-    zero = words.dtype.type(0)
-    sign = words.dtype.type(1 << (words.itemsize * 8 - 1))
-    for n in range(left.shape[0]):
+    zero = left.dtype.type(0)
+    sign = left.dtype.type(1 << (left.itemsize * 8 - 1))
+    for n in range(left_rows.shape[0]):
         # Stretches without a way out in the middle are compared many words at a time.
         different = zero
-        for start in range(0, words.shape[1], 256):
-            a = words[left[n], start : start + 256]
-            b = words[right[n], start : start + 256]
+        for start in range(0, left.shape[1], 256):
+            a = left[left_rows[n], start : start + 256]
+            b = right[right_rows[n], start : start + 256]
             for k in range(a.shape[0]):
                 x, y = a[k], b[k]
                 if fold_zeros:

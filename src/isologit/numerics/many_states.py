@@ -17,7 +17,7 @@ from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.lanes import ROOM, U_DOUBLE
 from isologit.numerics.parallel import for_blocks
-from isologit.numerics.stored import Matrix, Vector
+from isologit.numerics.stored import Matrix
 
 # Fewer than this are faster one by one.
 _FEWEST_STATES = 8
@@ -77,8 +77,8 @@ def logits_at_states(
     values = np.empty((n_states, n_tokens), dtype=np.float32)
     refined = np.zeros(n_states, dtype=np.int64)
     if n_states < _FEWEST_STATES:
-        for k, words in enumerate(hidden_states.words):
-            one = exact.logits(matrix, Vector(words, hidden_states.format), logit_format)
+        for k in range(n_states):
+            one = exact.logits(matrix, hidden_states.row(k), logit_format)
             values[k], refined[k] = one.values, one.refined
         return RoundedAtStates(values, refined)
     require_ieee_mode()
@@ -97,7 +97,6 @@ def _fill(
     refined: npt.NDArray[np.int64],
 ) -> None:
     """Fill ``[K, V]`` values, and ``[K]`` how many were refined."""
-    words = kernels.typed(matrix.words, matrix.format)
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.sqrt(np.einsum("kd,kd->k", states, states))
     lengths *= (matrix.width + 4) * U_DOUBLE * ROOM
@@ -108,7 +107,7 @@ def _fill(
             end = min(begin + _BLOCK_ROWS, stop)
             rows = np.empty((end - begin, matrix.width))
             squares = np.empty(end - begin)
-            _widen_rows(words, begin, rows, squares)
+            _widen_rows(kernels.typed_block(matrix, begin, end), rows, squares)
             # An infinity times a zero is no news here: such rows are not certified.
             with np.errstate(over="ignore", invalid="ignore"):
                 dots = states @ rows.T
@@ -120,7 +119,7 @@ def _fill(
 
     # Our own threads share out the rows; BLAS would start as many again for each of them.
     with threadpool_limits(1, user_api="blas"):
-        for_blocks(multiply, matrix.n_tokens, matrix.width * matrix.format.itemsize)
+        for_blocks(multiply, matrix.n_tokens, matrix.row_bytes)
     pairs = np.concatenate(left) if left else np.empty((0, 2), dtype=np.intp)
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
     bounds = np.searchsorted(pairs[:, 0], np.arange(len(states) + 1))
@@ -131,12 +130,12 @@ def _fill(
 
 
 @kernel(fastmath={"reassoc", "contract"})
-def _widen_rows(words, start, rows, squares):  # type: ignore[no-untyped-def]
+def _widen_rows(words, rows, squares):  # type: ignore[no-untyped-def]
     """Fill rows with the values of stored ones, and their sums of squares."""
     for n in range(rows.shape[0]):
         total = 0.0
         for k in range(rows.shape[1]):
-            value = kernels.widen(words[start + n, k])
+            value = kernels.widen(words[n, k])
             rows[n, k] = value
             total += value * value
         squares[n] = total

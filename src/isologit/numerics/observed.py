@@ -43,7 +43,8 @@ class Observed:
 
     As in the seed, logits, cosines and dot products run on the device; norms, means and medians
     run on the CPU, on the tensors as loaded. W is handed to torch without a copy, except where its
-    bytes are not aligned to a word; on a device other than the CPU it is copied there once.
+    bytes are not aligned to a word, and where it is stored in a coding (blocks, scales): then it is
+    decoded whole. On a device other than the CPU it is copied there once.
 
     Parameters
     ----------
@@ -156,7 +157,9 @@ class Observed:
 
     def norms(self, matrix: Matrix, format_: Format) -> Rounded:
         """Return ``W.norm(dim=1)`` on the CPU, ``[V]``, in W's dtype or the format asked for."""
-        rows = self._tensor(matrix.words, matrix.format).to(self._dtype(format_))
+        rows = self._tensor(matrix.block(0, matrix.n_tokens), matrix.format).to(
+            self._dtype(format_)
+        )
         return _observed(rows.norm(dim=1))
 
     def mean_row(self, matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
@@ -179,7 +182,7 @@ class Observed:
         rows = np.ascontiguousarray(token_ids, dtype=np.int64)
         if rows.ndim != 1 or not len(rows):
             raise ValueError("the mean of no rows is not defined")
-        mean = self._tensor(matrix.words[rows], matrix.format).mean(dim=0)
+        mean = self._tensor(matrix.take(rows).words, matrix.format).mean(dim=0)
         return Vector.of_values(mean.double().numpy(), matrix.format), 0
 
     def mean(self, values: Float64s, format_: Format) -> float:
@@ -220,7 +223,7 @@ class Observed:
     def _device_matrix(self, matrix: Matrix) -> Any:
         tensor = self._on_device.get(matrix)
         if tensor is None:
-            tensor = self._tensor(matrix.words, matrix.format).to(self.device)
+            tensor = self._tensor(matrix.block(0, matrix.n_tokens), matrix.format).to(self.device)
             self._on_device[matrix] = tensor
         return tensor
 

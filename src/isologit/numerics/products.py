@@ -260,28 +260,28 @@ def _add_moments(
 
 
 @kernel()
-def _take_tile(rows, first, stop, width, starts):  # type: ignore[no-untyped-def]
+def _take_tile(rows, first, width, starts):  # type: ignore[no-untyped-def]
     """Fill in where the rows of a tile start, the last one again where there are too few."""
     for r in range(TILE):
-        starts[r] = rows[min(first + r, stop - 1)] * width
+        starts[r] = rows[min(first + r, rows.shape[0] - 1)] * width
 
 
 @kernel()
-def add_moments(words, rows, start, stop, sums):  # type: ignore[no-untyped-def]
-    """Add ``words[rows[start:stop]]`` and their squares into two packed sums."""
+def add_moments(words, rows, sums):  # type: ignore[no-untyped-def]
+    """Add ``words[rows]`` and their squares into two packed sums."""
     starts = np.empty(TILE, np.int64)
     upcoming = np.empty(TILE, np.int64)
-    for i in range(start, stop, TILE):
-        _take_tile(rows, i, stop, words.shape[1], starts)
-        _take_tile(rows, i + TILE, stop, words.shape[1], upcoming)
-        _add_moments(words, starts, upcoming, min(TILE, stop - i), sums)
+    for i in range(0, rows.shape[0], TILE):
+        _take_tile(rows, i, words.shape[1], starts)
+        _take_tile(rows, i + TILE, words.shape[1], upcoming)
+        _add_moments(words, starts, upcoming, min(TILE, rows.shape[0] - i), sums)
 
 
 @kernel()
-def add_products(words, rows, start, stop, basis, offsets, sums, totals):  # type: ignore[no-untyped-def]
+def add_products(words, rows, basis, offsets, sums, totals):  # type: ignore[no-untyped-def]
     """Fill packed sums with ``Xᵀ · Y``, and totals ``[8]`` with the sums of Y.
 
-    X is ``words[rows[start:stop]]`` and Y is ``X · basisᵀ − offsets``, in the precision of the
+    X is ``words[rows]`` and Y is ``X · basisᵀ − offsets``, in the precision of the
     basis.
     """
     starts = np.empty(TILE, np.int64)
@@ -290,10 +290,10 @@ def add_products(words, rows, start, stop, basis, offsets, sums, totals):  # typ
     partial = np.zeros(sums.shape[0], basis.dtype)
     sums[:] = 0
     totals[:] = 0
-    for i in range(start, stop, TILE):
-        n = min(TILE, stop - i)
-        _take_tile(rows, i, stop, words.shape[1], starts)
-        _take_tile(rows, i + TILE, stop, words.shape[1], upcoming)
+    for i in range(0, rows.shape[0], TILE):
+        n = min(TILE, rows.shape[0] - i)
+        _take_tile(rows, i, words.shape[1], starts)
+        _take_tile(rows, i + TILE, words.shape[1], upcoming)
         for r in range(0, n, _ROWS):
             _project(words, starts, r, basis, y)
         for r in range(n):
@@ -301,20 +301,20 @@ def add_products(words, rows, start, stop, basis, offsets, sums, totals):  # typ
                 y[r, c] -= offsets[c]
                 totals[c] += y[r, c]
         _accumulate(words, starts, upcoming, n, y, partial)
-        if (i + TILE - start) % _FLUSH == 0 or i + TILE >= stop:
+        if (i + TILE) % _FLUSH == 0 or i + TILE >= rows.shape[0]:
             for k in range(sums.shape[0]):
                 sums[k] += partial[k]
             partial[:] = 0
 
 
 @kernel()
-def project_rows(words, rows, start, stop, basis, projections):  # type: ignore[no-untyped-def]
-    """Fill ``projections[i] = words[rows[i]] · basisᵀ``, ``[V, 8]``."""
+def project_rows(words, rows, basis, projections):  # type: ignore[no-untyped-def]
+    """Fill ``projections[i] = words[rows[i]] · basisᵀ``, ``[n, 8]``."""
     starts = np.empty(TILE, np.int64)
     y = np.empty((TILE, BLOCK), basis.dtype)
-    for i in range(start, stop, TILE):
-        n = min(TILE, stop - i)
-        _take_tile(rows, i, stop, words.shape[1], starts)
+    for i in range(0, rows.shape[0], TILE):
+        n = min(TILE, rows.shape[0] - i)
+        _take_tile(rows, i, words.shape[1], starts)
         for r in range(0, n, _ROWS):
             _project(words, starts, r, basis, y)
         projections[i : i + n] = y[:n]

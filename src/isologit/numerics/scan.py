@@ -4,7 +4,7 @@ A hash of each row's bytes, its sum and its sum of squares, its smallest and its
 from these what kinds of numbers it holds. `isologit.numerics.lanes` has the order of addition.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,7 +20,7 @@ from isologit.numerics.compilation import kernel
 from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.parallel import for_blocks
-from isologit.numerics.stored import Matrix, StoredWords
+from isologit.numerics.stored import Matrix
 
 _SEED = 0x150106
 
@@ -127,11 +127,15 @@ def _scan_row(_typing_context: Any, words: Any, row: Any, keys: Any) -> Any:  # 
 
 
 @kernel()
-def _scan(words, keys, infinity, start, stop, hashes, figures, has_negative_zero):  # type: ignore[no-untyped-def]
-    """Fill the figures of rows: sum, sum of squares, smallest and largest entry, ``[4, V]``."""
-    for row in range(start, stop):
+def _scan(words, first, keys, infinity, hashes, figures, has_negative_zero):  # type: ignore[no-untyped-def]
+    """Fill the figures of rows, from number `first` on.
+
+    Sum, sum of squares, smallest and largest entry, ``[4, V]``.
+    """
+    for n in range(words.shape[0]):
+        row = first + n
         hashes[row], figures[0, row], figures[1, row], low, high, has_negative_zero[row] = (
-            _scan_row(words, row, keys)
+            _scan_row(words, n, keys)
         )
         if high > infinity or ~low > infinity:
             # A NaN of one sign is an extreme; the other extreme is still a number.
@@ -150,11 +154,11 @@ def _entry(words, ordered):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _hash_folded(words, rows, keys, start, stop, hashes):  # type: ignore[no-untyped-def]
+def _hash_folded(words, rows, keys, hashes):  # type: ignore[no-untyped-def]
     """Hash some rows as if each −0 were +0."""
     sign = words.dtype.type(1 << (words.itemsize * 8 - 1))
     folded = np.empty((1, words.shape[1]), words.dtype)
-    for n in range(start, stop):
+    for n in range(rows.shape[0]):
         for k in range(words.shape[1]):
             word = words[rows[n], k]
             folded[0, k] = words.dtype.type(0) if word == sign else word
@@ -167,10 +171,10 @@ class RowScan:
 
     Parameters
     ----------
-    words, format
-        The matrix's own.
+    matrix
+        The matrix.
     hashes
-        uint64, equal where rows are the same bytes.
+        uint64, equal where rows are the same words of the format.
     sums, squares
         Each row's sum and sum of squares, in binary64; where they overflow binary32 on the way,
         and for rows with an infinity or a NaN, not finite.
@@ -180,9 +184,8 @@ class RowScan:
         bool.
     """
 
-    # Not the matrix itself, with which a scan is kept for as long as that lives.
-    words: StoredWords
-    format: Format
+    # A copy of the object that was scanned, with which a scan is kept for as long as that lives.
+    matrix: Matrix
     hashes: npt.NDArray[np.uint64]
     sums: Float64s
     squares: Float64s
@@ -196,14 +199,14 @@ class RowScan:
 
         For squares, whose terms are positive, a share of the sum itself.
         """
-        chunks = -(-self.words.shape[1] // lanes.CHUNK)
+        chunks = -(-self.matrix.width // lanes.CHUNK)
         depth = lanes.GROUP_DEPTH * lanes.U_SINGLE + (chunks + lanes.FOLDS) * lanes.U_DOUBLE
         return float(depth * lanes.ROOM)
 
     @property
     def square_loss(self) -> float:
         """Bound on what squares below the range of binary32 add to a sum's error."""
-        return float((self.words.shape[1] + lanes.CHUNK) * 2.0**-149)
+        return float((self.matrix.width + lanes.CHUNK) * 2.0**-149)
 
     @cached_property
     def _magnitude(self) -> Float64s:
@@ -217,7 +220,7 @@ class RowScan:
     @property
     def subnormal(self) -> npt.NDArray[np.bool_]:
         """Rows, not zero, without a single normal entry."""
-        smallest_normal = 2.0**self.format.min_exponent
+        smallest_normal = 2.0**self.matrix.format.min_exponent
         return np.asarray((self._magnitude > 0) & (self._magnitude < smallest_normal))
 
     @cached_property
@@ -230,12 +233,13 @@ class RowScan:
         rows = np.flatnonzero(self.has_negative_zero)
         hashes = self.hashes.copy()
         folded = np.empty(len(rows), dtype=np.uint64)
-        words, keys = kernels.typed(self.words, self.format), _keys(self.words)
-        for_blocks(
-            lambda start, stop: _hash_folded(words, rows, keys, start, stop, folded),
-            len(rows),
-            self.words.shape[1] * self.words.itemsize,
-        )
+        keys = _keys(self.matrix)
+
+        def fill(start: int, stop: int) -> None:
+            words, places = kernels.typed_rows(self.matrix, rows[start:stop])
+            _hash_folded(words, places, keys, folded[start:stop])
+
+        for_blocks(fill, len(rows), self.matrix.row_bytes)
         hashes[rows] = folded
         return hashes
 
@@ -266,19 +270,15 @@ def _scanned(matrix: Matrix) -> RowScan:
     n = matrix.n_tokens
     hashes, figures = np.empty(n, dtype=np.uint64), np.empty((4, n))
     has_negative_zero = np.empty(n, dtype=np.bool_)
-    words, keys = kernels.typed(matrix.words, matrix.format), _keys(matrix.words)
-    infinity = _infinity_word(matrix.format)
-    for_blocks(
-        lambda start, stop: _scan(
-            words, keys, infinity, start, stop, hashes, figures, has_negative_zero
-        ),
-        n,
-        matrix.width * matrix.format.itemsize,
-    )
+    keys, infinity = _keys(matrix), _infinity_word(matrix.format)
+
+    def fill(start: int, stop: int) -> None:
+        words = kernels.typed_block(matrix, start, stop)
+        _scan(words, start, keys, infinity, hashes, figures, has_negative_zero)
+
+    for_blocks(fill, n, matrix.row_bytes)
     sums, squares, smallest, largest = figures
-    return RowScan(
-        matrix.words, matrix.format, hashes, sums, squares, smallest, largest, has_negative_zero
-    )
+    return RowScan(replace(matrix), hashes, sums, squares, smallest, largest, has_negative_zero)
 
 
 def _infinity_word(format_: Format) -> int:
@@ -286,10 +286,10 @@ def _infinity_word(format_: Format) -> int:
     return (2 * format_.max_exponent + 1) << (format_.precision - 1)
 
 
-def _keys(words: StoredWords) -> npt.NDArray[np.uint32]:
+def _keys(matrix: Matrix) -> npt.NDArray[np.uint32]:
     """Return a key for each 32 bits of a padded row, the same for every run and machine."""
-    chunks = -(-words.shape[1] // lanes.CHUNK)
-    n = chunks * lanes.CHUNK * words.itemsize // 4
+    chunks = -(-matrix.width // lanes.CHUNK)
+    n = chunks * lanes.CHUNK * matrix.format.itemsize // 4
     keys: npt.NDArray[np.uint32] = (np.random.PCG64(_SEED).random_raw(n) >> np.uint64(32)).astype(
         np.uint32
     )
