@@ -35,9 +35,9 @@ LAYERS = {
 # Modules of the package itself that belong to the job.
 OF_THE_JOB = (
     *("audit", "classes", "inspection", "reproduce", "figures"),
-    *("findings", "subject", "request", "clusters", "steps"),
+    *("findings", "subject", "request", "clusters", "steps", "cache"),
 )
-TORCH_MODULES = {"numerics/observed.py"}
+TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}
 
 

@@ -15,7 +15,15 @@ line. Nothing outside this file derives from `IsologitError`.
     │   ├── TensorShapeError          10   a shape that is not what its role needs
     │   ├── UnsupportedFormatError    11   a number format or container not read here
     │   ├── ConfigError               12   config.json that cannot be used
-    │   └── ChangedFileError          28   a file that was changed while it was analysed
+    │   ├── ChangedFileError          28   a file that was changed while it was analysed
+    │   ├── UnsafePickleError         36   a pickle that asks for code to be run
+    │   └── HubError               a model of the Hugging Face hub
+    │       ├── HubModelNotFoundError 29   no such model, revision or file
+    │       ├── HubAccessError        30   private, or the token was refused
+    │       ├── HubGatedError         31   terms have to be accepted first
+    │       ├── HubRateLimitError     32   too many requests, for longer than is waited
+    │       ├── HubOfflineError       33   offline, and not in a cache; or out of reach
+    │       └── HubTransferError      34   an answer that is not what was asked for
     ├── InputError                 what the user asked about
     │   ├── TokenIdError              13   an id outside the vocabulary
     │   ├── EmptyClusterError         14   a cluster or list without members
@@ -25,7 +33,8 @@ line. Nothing outside this file derives from `IsologitError`.
     │   ├── DuplicateTokenError       18   an id given twice
     │   ├── StateError                19   a hidden state of the wrong size or kind
     │   ├── UndeterminedAxesError     20   principal axes that the data do not determine
-    │   └── PublishedFiguresError     21   a file of published figures that cannot be read
+    │   ├── PublishedFiguresError     21   a file of published figures that cannot be read
+    │   └── CacheBoundError           35   ISOLOGIT_CACHE_BYTES is not a size
     ├── OutputError                what is written
     │   ├── OutputExistsError         22   the directory is there already
     │   └── OutputWriteError          23   the disk refused (full, read-only)
@@ -77,6 +86,52 @@ class ChangedFileError(CheckpointError):
     """A file was changed while it was analysed."""
 
     exit_code = 28
+
+
+class HubError(CheckpointError):
+    """A model of the Hugging Face hub could not be fetched."""
+
+
+class HubModelNotFoundError(HubError):
+    """The hub has no such model, revision or file."""
+
+    exit_code = 29
+
+
+class HubAccessError(HubError):
+    """The hub does not show the model: it is private, or the token was refused."""
+
+    exit_code = 30
+
+
+class HubGatedError(HubError):
+    """The model's terms have to be accepted first."""
+
+    exit_code = 31
+
+
+class HubRateLimitError(HubError):
+    """The hub asks for a longer wait than is worth it."""
+
+    exit_code = 32
+
+
+class HubOfflineError(HubError):
+    """The hub is not asked, or cannot be reached, and the bytes are not in a cache."""
+
+    exit_code = 33
+
+
+class HubTransferError(HubError):
+    """A server sent something else than was asked for, or broke off too often."""
+
+    exit_code = 34
+
+
+class UnsafePickleError(CheckpointError):
+    """A pickle asks for more than tensors and plain values; none of its code was run."""
+
+    exit_code = 36
 
 
 class MissingShardError(CheckpointError):
@@ -171,6 +226,12 @@ class PublishedFiguresError(InputError):
     """A file of published figures cannot be read."""
 
     exit_code = 21
+
+
+class CacheBoundError(InputError):
+    """`ISOLOGIT_CACHE_BYTES` does not say how many bytes the cache may hold."""
+
+    exit_code = 35
 
 
 class OutputError(IsologitError):

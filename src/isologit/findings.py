@@ -13,7 +13,7 @@ from isologit.equivalence.partition import Relation
 if TYPE_CHECKING:
     # For annotations alone: these bring the compiler of the kernels with them, and a record must
     # be had without it.
-    from isologit.equivalence.partition import Overlap
+    from isologit.equivalence.partition import Overlap, Partition
     from isologit.equivalence.rows import RowClasses
     from isologit.equivalence.values import TokenValues, ValueCount
 
@@ -38,13 +38,18 @@ class Model(Record, frozen=True, kw_only=True):
 
 
 class MatrixFacts(Record, frozen=True, kw_only=True):
-    """Which tensor the unembedding matrix is, and why."""
+    """Which tensor the unembedding matrix is, and why.
+
+    ``dtype`` is what it is stored as, ``values_dtype`` the format of its values: another one where
+    they are stored in blocks or with scales, or in a format that is not computed in.
+    """
 
     tensor: str
     role: str
     tied: bool | None
     shape: list[int]
     dtype: str
+    values_dtype: str
     sha256: str
     why: str
 
@@ -92,11 +97,37 @@ class SizedClass(Record, frozen=True, kw_only=True):
     token_ids: list[int]
 
 
+class EqualRows(Record, frozen=True, kw_only=True):
+    """Classes of two equal rows or more, and the largest of them."""
+
+    classes: int
+    tokens_in_classes: int
+    redundant: int
+    sizes: list[int]
+    largest: list[SizedClass]
+
+    @classmethod
+    def of(cls, partition: "Partition") -> "EqualRows":
+        """Count the classes of the whole vocabulary."""
+        groups = partition.groups()
+        return cls(
+            classes=len(groups),
+            tokens_in_classes=sum(len(group) for group in groups),
+            redundant=partition.n_tokens - partition.n_classes,
+            sizes=[len(group) for group in groups],
+            largest=[
+                SizedClass(size=len(group), token_ids=group.tolist())
+                for group in groups[:_LARGEST_CLASSES]
+            ],
+        )
+
+
 class RowFacts(Record, frozen=True, kw_only=True):
     """Row classes: ``classes`` and ``sizes`` count those of two or more, ``distinct`` all.
 
     Where the head has a bias a row counts with its bias, and ``distinct_without_bias`` says how
-    many rows there are without; else that is null.
+    many rows there are without; else that is null. ``by_value`` has the classes of equal values
+    where there are more of those than of equal stored bits; else that is null.
     """
 
     distinct: int
@@ -106,6 +137,7 @@ class RowFacts(Record, frozen=True, kw_only=True):
     tokens_in_classes: int
     redundant: int
     sizes: list[int]
+    by_value: EqualRows | None
     zero: int
     subnormal: int
     nonfinite: int
@@ -114,23 +146,21 @@ class RowFacts(Record, frozen=True, kw_only=True):
     @classmethod
     def of(cls, rows: "RowClasses", *, biased: bool) -> "RowFacts":
         """Count the classes of the whole vocabulary."""
-        groups = rows.bits.groups()
-        tokens = sum(len(group) for group in groups)
+        by_bits = EqualRows.of(rows.bits)
+        coarser = rows.values.n_classes < rows.bits.n_classes
         return cls(
             distinct=rows.bits.n_classes,
             distinct_without_bias=rows.rows.n_classes if biased else None,
             distinct_values=rows.values.n_classes,
-            classes=len(groups),
-            tokens_in_classes=tokens,
-            redundant=rows.bits.n_tokens - rows.bits.n_classes,
-            sizes=[len(group) for group in groups],
+            classes=by_bits.classes,
+            tokens_in_classes=by_bits.tokens_in_classes,
+            redundant=by_bits.redundant,
+            sizes=by_bits.sizes,
+            by_value=EqualRows.of(rows.values) if coarser else None,
             zero=rows.zero,
             subnormal=rows.subnormal,
             nonfinite=rows.nonfinite,
-            largest=[
-                SizedClass(size=len(group), token_ids=group.tolist())
-                for group in groups[:_LARGEST_CLASSES]
-            ],
+            largest=by_bits.largest,
         )
 
 

@@ -1,10 +1,12 @@
 """The smallest job: a checkpoint's tensors, the head and why, from headers alone."""
 
+from collections.abc import Iterable
+
 from isologit import __version__
-from isologit.checkpoint.head import Role, find_head
-from isologit.checkpoint.open import open_checkpoint
+from isologit.checkpoint.head import Role
+from isologit.checkpoint.tensors import TensorInfo
 from isologit.findings import HeadFacts, Model, Record
-from isologit.subject import head_facts, model_facts
+from isologit.subject import LocatedSubject, Settings, head_facts, locate_subject, model_facts
 
 INSPECT_SCHEMA = "isologit.inspect/1"
 
@@ -17,6 +19,7 @@ class MatrixShape(Record, frozen=True, kw_only=True):
     tied: bool | None
     shape: list[int]
     dtype: str
+    values_dtype: str
     bytes: int
     why: str
 
@@ -31,7 +34,10 @@ class TensorFacts(Record, frozen=True, kw_only=True):
 
 
 class Inspection(Record, frozen=True, kw_only=True):
-    """A checkpoint's tensors, and its head."""
+    """A checkpoint's tensors, and its head.
+
+    ``bytes`` are those of all weight files, and ``to_fetch`` those that an audit would fetch.
+    """
 
     schema: str = INSPECT_SCHEMA
     isologit: str
@@ -39,6 +45,7 @@ class Inspection(Record, frozen=True, kw_only=True):
     matrix: MatrixShape
     head: HeadFacts
     bytes: int
+    to_fetch: int
     tensors: list[TensorFacts]
     notes: list[str]
 
@@ -46,16 +53,22 @@ class Inspection(Record, frozen=True, kw_only=True):
 def inspect(spec: str, *, tensor: str | None = None, role: Role = "output") -> Inspection:
     """List a checkpoint's tensors and say which is the unembedding matrix, and why.
 
-    Reads headers, the config, and the vectors of the head (bias, final norm); never W.
+    Reads headers and the config alone; but where a local model that is tied by its config stores
+    both matrices, it compares them.
 
     Raises
     ------
     IsologitError
         The checkpoint cannot be read, or its head is not clear.
     """
-    checkpoint = open_checkpoint(spec)
-    head = find_head(checkpoint, tensor=tensor, role=role)
-    tensors = checkpoint.tensors.values()
+    located = locate_subject(spec, Settings(tensor=tensor, role=role))
+    return inspection_of(located, located.checkpoint.tensors.values())
+
+
+def inspection_of(located: LocatedSubject, tensors: Iterable[TensorInfo]) -> Inspection:
+    """Return what headers say of a subject, with the given ones of its tensors listed."""
+    checkpoint, head = located.checkpoint, located.head
+    info = head.form.info
     return Inspection(
         isologit=__version__,
         model=model_facts(checkpoint),
@@ -63,16 +76,27 @@ def inspect(spec: str, *, tensor: str | None = None, role: Role = "output") -> I
             tensor=head.tensor,
             role=head.role,
             tied=head.tied,
-            shape=[head.matrix.n_tokens, head.matrix.width],
-            dtype=head.matrix.format.name,
-            bytes=head.matrix.words.nbytes,
+            shape=list(info.shape),
+            dtype=head.form.stored_as,
+            values_dtype=head.form.format.name,
+            bytes=info.length,
             why=head.why,
         ),
         head=head_facts(head),
-        bytes=sum(info.length for info in tensors),
+        bytes=checkpoint.size,
+        to_fetch=checkpoint.missing(head.tensors),
         tensors=[
-            TensorFacts(name=info.name, dtype=info.dtype, shape=list(info.shape), bytes=info.length)
-            for info in tensors
+            TensorFacts(name=each.name, dtype=each.dtype, shape=list(each.shape), bytes=each.length)
+            for each in tensors
         ],
         notes=list(head.warnings),
     )
+
+
+def head_inspection(located: LocatedSubject) -> Inspection:
+    """Return what headers say of a subject, with the tensors that an audit reads listed.
+
+    Reads no other header than those of these tensors.
+    """
+    checkpoint = located.checkpoint
+    return inspection_of(located, (checkpoint.info(name) for name in located.head.tensors))

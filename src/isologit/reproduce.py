@@ -68,8 +68,26 @@ def reproduce(
     PublishedFiguresError
         No entry fits, or the figures are not of the expected form.
     """
-    settings = settings or Settings()
-    subject = open_subject(spec, settings)
+    return reproduce_of(
+        open_subject(spec, settings or Settings()),
+        published,
+        entry=entry,
+        members=members,
+        source=source,
+        progress=progress,
+    )
+
+
+def reproduce_of(
+    subject: Subject,
+    published: Mapping[str, Any],
+    *,
+    entry: str | None = None,
+    members: Members | None = None,
+    source: str = "the seed line's figures",
+    progress: Progress = silent,
+) -> Reproduction:
+    """Set each published figure beside those of an opened checkpoint; see `reproduce`."""
     matrix = subject.head.matrix
     given = None if members is None else clusters.checked_members(members, matrix.n_tokens)
     name, figures = Figures.choose(

@@ -261,10 +261,10 @@ def notes(
             f"{counted(more, 'more distinct row')} than without"
         )
     if fewer := rows.bits.n_classes - rows.values.n_classes:
-        notes.append(
-            f"{counted(fewer, 'fewer distinct row')} by value than by bits: the sign of zeros is "
-            "all that differs"
-        )
+        why = "the sign of zeros is all that differs"
+        if head.matrix.coding is not None:
+            why = "other stored bits stand for the same numbers"
+        notes.append(f"{counted(fewer, 'fewer distinct row')} by value than by bits: {why}")
     if rows.nonfinite:
         notes.append(f"{counted(rows.nonfinite, 'row')} with an infinity or a NaN")
     if logits is not None and logits.n_nan:

@@ -5,8 +5,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from isologit import __version__
-from isologit.checkpoint.head import Head, Role, find_head
-from isologit.checkpoint.open import Checkpoint, open_checkpoint
+from isologit.checkpoint.head import Head, LocatedHead, Role, load_head, locate_head
+from isologit.checkpoint.hub.progress import Arrived, nothing
+from isologit.checkpoint.open import open_checkpoint
+from isologit.checkpoint.opened import Checkpoint
 from isologit.findings import HeadFacts, MatrixFacts, Model, NormFacts
 from isologit.numerics.arithmetic import Arithmetic, Exact
 from isologit.numerics.formats import Format
@@ -41,6 +43,15 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
+class LocatedSubject:
+    """An opened checkpoint, and what its headers say of its head; none of W has been read."""
+
+    checkpoint: Checkpoint
+    head: LocatedHead
+    settings: Settings
+
+
+@dataclass(frozen=True, eq=False)
 class Subject:
     """An opened checkpoint and its head; `digest` is under way, `version` is isologit's own."""
 
@@ -53,7 +64,7 @@ class Subject:
     @property
     def logit_format(self) -> Format:
         """The format of a logit."""
-        return self.settings.logit_format or self.head.matrix.format
+        return self.settings.logit_format or self.head.logit_format
 
     @property
     def model(self) -> Model:
@@ -80,21 +91,42 @@ class Subject:
             role=head.role,
             tied=head.tied,
             shape=[head.matrix.n_tokens, head.matrix.width],
-            dtype=head.matrix.format.name,
+            dtype=head.matrix.stored_as,
+            values_dtype=head.matrix.format.name,
             sha256=digest,
             why=head.why,
         )
 
 
-def open_subject(spec: str, settings: Settings) -> Subject:
+def open_subject(spec: str, settings: Settings, arrived: Arrived = nothing) -> Subject:
     """Open a checkpoint, find its head, and begin to digest W. Reads headers alone else.
 
     So a command opens its subject before it imports the job that it runs: the digest takes as long
     as the imports.
     """
-    checkpoint = open_checkpoint(spec)
-    head = find_head(checkpoint, tensor=settings.tensor, role=settings.role)
-    return Subject(checkpoint, head, settings, checkpoint.digest(head.tensor))
+    return load_subject(locate_subject(spec, settings, arrived))
+
+
+def locate_subject(spec: str, settings: Settings, arrived: Arrived = nothing) -> LocatedSubject:
+    """Open a checkpoint and find its head, by headers alone.
+
+    Parameters
+    ----------
+    spec, arrived
+        As of `open_checkpoint`.
+    settings
+        Which matrix is meant, and how figures are computed.
+    """
+    checkpoint = open_checkpoint(spec, arrived)
+    head = locate_head(checkpoint, tensor=settings.tensor, role=settings.role)
+    return LocatedSubject(checkpoint, head, settings)
+
+
+def load_subject(located: LocatedSubject) -> Subject:
+    """Read the head, fetching it where it is not here yet, and begin to digest W."""
+    checkpoint = located.checkpoint
+    head = load_head(checkpoint, located.head)
+    return Subject(checkpoint, head, located.settings, checkpoint.digest(head.tensor))
 
 
 def model_facts(checkpoint: Checkpoint) -> Model:
@@ -107,7 +139,7 @@ def model_facts(checkpoint: Checkpoint) -> Model:
     )
 
 
-def head_facts(head: Head) -> HeadFacts:
+def head_facts(head: Head | LocatedHead) -> HeadFacts:
     """Return what the head does to a logit, and what the final norm is."""
     norm = head.norm
     return HeadFacts(
@@ -121,7 +153,7 @@ def head_facts(head: Head) -> HeadFacts:
             source=norm.source,
             convention=norm.convention,
             eps=norm.eps,
-            gamma=norm.gamma is not None,
-            beta=norm.beta is not None,
+            gamma=norm.has_gamma,
+            beta=norm.has_beta,
         ),
     )

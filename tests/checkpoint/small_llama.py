@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from isologit.checkpoint.head import Head, find_head
-from isologit.checkpoint.open import Checkpoint, open_checkpoint
+from isologit.checkpoint.open import open_checkpoint
+from isologit.checkpoint.opened import Checkpoint
 
 from .conftest import Write
 

@@ -85,7 +85,7 @@ class TestFailure:
         def fail(*_: object, **__: object) -> None:
             raise RuntimeError("two\nlines")
 
-        monkeypatch.setattr("isologit.inspection.inspect", fail)
+        monkeypatch.setattr("isologit.subject.locate_subject", fail)
 
     @pytest.mark.usefixtures("broken")
     def test_a_fault_is_one_line_that_asks_for_a_report(self, model: Path) -> None:
@@ -122,7 +122,7 @@ class TestFailure:
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("isologit.inspection.inspect", interrupt)
+        monkeypatch.setattr("isologit.subject.locate_subject", interrupt)
         ran = isologit("inspect", model)
         assert (ran.code, ran.out, ran.err.strip()) == (130, "", "interrupted")
 
@@ -303,7 +303,7 @@ def test_what_reads_headers_alone_imports_nothing_heavy(
 def test_w_is_being_digested_before_the_compiler_is_imported(model: Path) -> None:
     program = (
         "import sys\n"
-        "from isologit.checkpoint import open as home\n"
+        "from isologit.checkpoint import tensors as home\n"
         "digest = home.digest_beside\n"
         "def watched(*given):\n"
         f"    early = [m for m in {HEAVY} if m in sys.modules]\n"

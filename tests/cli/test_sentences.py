@@ -333,7 +333,8 @@ class TestVerdictAndRows:
         ran = page("classes", write_matrix(tmp_path / "m", values))
         assert ran.section("Row classes") == [
             "7 distinct rows of 7; 0 rows repeat another",
-            "5 distinct rows by value, where −0 equals +0",
+            "5 distinct rows by value, where −0 equals +0; 2 rows repeat another: 2 classes, the "
+            "largest of 2 tokens",
             "Of these: 2 zero rows, 1 subnormal row, 2 non-finite rows",
         ]
         assert (
@@ -600,7 +601,8 @@ class TestHead:
     def test_inspect_lists_matrices_and_counts_the_rest(self, tmp_path: Path) -> None:
         model = write_llama(tmp_path / "m", np.ones((5, 4)))
         lines = [line.rstrip() for line in page("inspect", model).out.splitlines()]
-        assert "W is 40 of 48 bytes" in lines
+        size = (model / "model.safetensors").stat().st_size
+        assert f"W is 40 of {size} bytes" in lines
         assert "model.embed_tokens.weight ← W  BF16   [5, 4]     40" in lines
         assert lines[-1] == "… and 1 more tensor (-v lists them all)"
         every = page("inspect", model, "-v").out

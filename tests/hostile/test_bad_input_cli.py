@@ -76,7 +76,7 @@ def with_index(folder: Path, weight_map: dict[str, str]) -> list[object]:
     return [model]
 
 
-@bad(errors.CheckpointNotFoundError, "nowhere does not exist", "give a .safetensors file")
+@bad(errors.CheckpointNotFoundError, "nowhere does not exist", "give a file of weights")
 def missing_path(folder: Path) -> list[object]:
     return [folder / "nowhere"]
 
@@ -93,15 +93,28 @@ def a_text_file(folder: Path) -> list[object]:
     return [folder / "notes.txt"]
 
 
-@bad(errors.UnsupportedFormatError, "GGUF", "safetensors files are read")
+@bad(errors.UnsupportedFormatError, "HDF5", "safetensors, GGUF, torch pickles")
 def a_container_that_is_not_read(folder: Path) -> list[object]:
-    (folder / "model.gguf").write_bytes(b"GGUF" + bytes(100))
+    (folder / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    return [folder / "model.h5"]
+
+
+@bad(errors.UnsupportedFormatError, "I32", "F8_E4M3", "are read")
+def a_number_format_that_is_not_read(folder: Path) -> list[object]:
+    return [write_cluster(folder / "W.safetensors", {"W": np.ones((3, 2), np.int32)})]
+
+
+@bad(errors.UnsupportedFormatError, "version 1,094,795,585", "versions 2 and 3 are read")
+def a_gguf_file_of_no_version(folder: Path) -> list[object]:
+    (folder / "model.gguf").write_bytes(b"GGUF" + b"A" * 100)
     return [folder / "model.gguf"]
 
 
-@bad(errors.UnsupportedFormatError, "F64")
-def a_number_format_that_is_not_read(folder: Path) -> list[object]:
-    return [write_cluster(folder / "W.safetensors", {"W": np.ones((3, 2))})]
+@bad(errors.UnsafePickleError, "nothing of it was run", "safetensors")
+def a_pickle_that_wants_code_to_run(folder: Path) -> list[object]:
+    pytest.importorskip("torch")
+    (folder / "model.pt").write_bytes(b"\x80\x02cos\nsystem\nU\x04true\x85R.")
+    return [folder / "model.pt"]
 
 
 @bad(errors.TruncatedFileError, "bytes", "missing", "fetch it again")
@@ -339,8 +352,9 @@ def test_every_error_class_of_a_user_s_making_is_tried() -> None:
         if isinstance(cls, type) and issubclass(cls, user_made) and cls not in user_made
     }
     # tests/test_reproduce.py tries the one, with the command that it is of; tests/cli/test_main.py
-    # the other, which needs a file that changes meanwhile.
-    elsewhere = {errors.PublishedFiguresError, errors.ChangedFileError}
+    # the other, which needs a file that changes meanwhile; tests/hub those that need a hub.
+    elsewhere = {errors.PublishedFiguresError, errors.ChangedFileError, errors.CacheBoundError}
+    elsewhere |= {cls for cls in classes if issubclass(cls, errors.HubError)}
     assert {case.error for case in CASES} == classes - elsewhere
 
 

@@ -253,7 +253,7 @@ class TestThroughTheCommandLine:
     def test_an_existing_directory_is_refused_before_any_work(
         self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
     ) -> None:
-        monkeypatch.setattr("isologit.subject.open_subject", pytest.fail)
+        monkeypatch.setattr("isologit.cli.fetching.locate_subject", pytest.fail)
         (tmp_path / "out").mkdir()
         ran = isologit(command, model, "-o", tmp_path / "out")
         assert (ran.code, ran.out) == (OutputExistsError.exit_code, "")
@@ -270,7 +270,7 @@ class TestThroughTheCommandLine:
         assert json.loads((out / "summary.json").read_text())["schema"] == "isologit.classes/1"
         assert not (out / "cluster_logits.safetensors").exists()
 
-    @pytest.mark.parametrize("writer", ["_write_text", "parquet.write_tokens"])
+    @pytest.mark.parametrize("writer", ["write_json", "parquet.write_tokens"])
     def test_a_full_disk_is_one_line_and_leaves_nothing(
         self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
     ) -> None:

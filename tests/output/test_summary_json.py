@@ -42,6 +42,7 @@ MATRIX = {
     "tied?": bool,
     "shape": [int],
     "dtype": str,
+    "values_dtype": str,
     "sha256": str,
     "why": str,
 }
@@ -75,6 +76,11 @@ ROWS = {
     "tokens_in_classes": int,
     "redundant": int,
     "sizes": [int],
+    "by_value?": {
+        **dict.fromkeys(("classes", "tokens_in_classes", "redundant"), int),
+        "sizes": [int],
+        "largest": [{"size": int, "token_ids": [int]}],
+    },
     "zero": int,
     "subnormal": int,
     "nonfinite": int,
@@ -180,6 +186,7 @@ INSPECTION = {
     },
     "head": HEAD,
     "bytes": int,
+    "to_fetch": int,
     "tensors": [{"name": str, "dtype": str, "shape": [int], "bytes": int}],
     "notes": [str],
 }

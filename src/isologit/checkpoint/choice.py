@@ -19,7 +19,7 @@ from isologit.checkpoint.locate import (
     matrices,
     named,
 )
-from isologit.checkpoint.open import Checkpoint
+from isologit.checkpoint.opened import Checkpoint
 from isologit.checkpoint.tensors import TensorInfo
 from isologit.checkpoint.wording import counted, shown, shown_shape
 from isologit.errors import UnclearHeadError
@@ -175,6 +175,8 @@ def tie_of(settings: Settings, known: KnownFamily | None) -> Tie:
     ConfigError
         It says neither true nor false.
     """
+    if known is not None and known.family.tie_words:
+        return Tie(None, known.family.tied, known.family.tie_words)
     if not settings.levels:
         return Tie(None, None, "there is no config.json")
     default = known.family.tied if known else None
@@ -200,8 +202,13 @@ def tie_of(settings: Settings, known: KnownFamily | None) -> Tie:
 def _both_stored(checkpoint: Checkpoint, output: str, embedding: str, tie: Tie) -> Choice:
     if tie.expected is False:
         return Choice(output, False, f"{tie.words}, and {shown(output)} is stored")
-    difference = _difference(checkpoint, output, embedding)
     pair = f"{shown(output)} and {shown(embedding)}"
+    if _is_one(checkpoint, output, embedding):
+        return Choice(embedding, True, f"{pair} share one storage in the file")
+    difference = _difference_of_kind(checkpoint, output, embedding)
+    if difference is None and checkpoint.missing((output, embedding)):
+        return _not_compared(output, embedding, tie)
+    difference = difference or _difference(checkpoint, output, embedding)
     if difference is None:
         return Choice(embedding, True, f"{tie.words}, and {pair} are stored with the same bytes")
     doubt = f"{tie.words}, but {pair} differ: {difference}"
@@ -226,13 +233,36 @@ def _both_stored(checkpoint: Checkpoint, output: str, embedding: str, tie: Tie) 
     )
 
 
-def _difference(checkpoint: Checkpoint, a: str, b: str) -> str | None:
-    """Return how two stored matrices differ, in words; None where they are the same bytes."""
+def _not_compared(output: str, embedding: str, tie: Tie) -> Choice:
+    """Choose between two matrices of a kind, of which but one is to be fetched."""
+    chosen = embedding if tie.said else output
+    doubt = (
+        f"{shown(output)} and {shown(embedding)} are both stored; only {shown(chosen)} is fetched, "
+        "so whether they are the same is not known"
+    )
+    if tie.said:
+        return Choice(embedding, True, f"{tie.words}, so {shown(embedding)} is the head", (doubt,))
+    return Choice(output, None, f"{tie.words}, and {shown(output)} is stored", (doubt,))
+
+
+def _is_one(checkpoint: Checkpoint, a: str, b: str) -> bool:
+    """Return whether two names stand for the same bytes of the same file."""
+    first, second = checkpoint.tensors[a], checkpoint.tensors[b]
+    return replace(first, name=second.name) == second
+
+
+def _difference_of_kind(checkpoint: Checkpoint, a: str, b: str) -> str | None:
+    """Return how two stored matrices differ in shape or dtype, in words; None where they do not."""
     first, second = checkpoint.tensors[a], checkpoint.tensors[b]
     if first.shape != second.shape:
         return f"shapes {shown_shape(first.shape)} and {shown_shape(second.shape)}"
     if first.dtype != second.dtype:
         return f"stored as {shown(first.dtype)} and {shown(second.dtype)}"
+    return None
+
+
+def _difference(checkpoint: Checkpoint, a: str, b: str) -> str | None:
+    """Return in how many rows two matrices of a kind differ; None where they are the same bytes."""
     left, right = checkpoint.matrix(a).words, checkpoint.matrix(b).words
     step = max(1, _BLOCK_BYTES // (left.shape[1] * left.itemsize))
     rows = sum(
@@ -298,7 +328,7 @@ def _unclear(
         return f"{where} holds {len(fitting)} matrices of {rows} rows: {described(fitting)}. {name}"
     shard = (
         " It is one part of a model by its name: give the directory instead."
-        if checkpoint.source == "file" and is_one_shard(checkpoint.path)
+        if checkpoint.source == "file" and is_one_shard(checkpoint.spec)
         else ""
     )
     if embedding is not None:

@@ -1,71 +1,75 @@
-"""What a file is by its first bytes, so that a file of another kind is refused by its own name."""
+"""What a file is by its first bytes, so that each is read, or refused, as what it is."""
 
-from pathlib import Path
+from pathlib import PurePosixPath
+from typing import Literal
 
 from isologit.checkpoint.bytes import ByteSource
 from isologit.checkpoint.wording import shown
 from isologit.errors import NotACheckpointError, UnsupportedFormatError
 
-WHAT_IS_READ = "safetensors files are read"
+Kind = Literal["safetensors", "gguf", "torch", "npy", "npz"]
 
-# Containers of weights that are not read, by their first bytes and by the suffix of their name.
+WHAT_IS_READ = "safetensors, GGUF, torch pickles, .npy and .npz are read"
+
+READ_SUFFIXES: dict[str, Kind] = {
+    ".safetensors": "safetensors",
+    ".gguf": "gguf",
+    **dict.fromkeys((".bin", ".pt", ".pth", ".ckpt"), "torch"),
+    ".npy": "npy",
+    ".npz": "npz",
+}
+# Containers of weights that are not read, by the suffix of their name and by their first bytes.
+FOREIGN_SUFFIXES = {".ggml": "GGML", ".h5": "HDF5", ".msgpack": "Flax", ".onnx": "ONNX"}
 _FOREIGN_MAGIC = {
-    b"GGUF": "a GGUF file",
     b"ggml": "a GGML file",
     b"ggjt": "a GGML file",
-    b"\x93NUMPY": "a NumPy array",
     b"\x89HDF\r\n": "an HDF5 file",
-    b"\x80\x02": "a torch pickle",
-    b"\x80\x04": "a torch pickle",
 }
-FOREIGN_SUFFIXES = {
-    ".gguf": "GGUF",
-    ".ggml": "GGML",
-    ".bin": "torch pickle",
-    ".pt": "torch pickle",
-    ".pth": "torch pickle",
-    ".ckpt": "torch pickle",
-    ".npy": "NumPy",
-    ".npz": "NumPy",
-    ".h5": "HDF5",
-    ".msgpack": "Flax",
-    ".onnx": "ONNX",
+# Pickles begin with PROTO and its number, 2 to 5.
+_MAGIC: dict[bytes, Kind] = {
+    b"GGUF": "gguf",
+    b"\x93NUMPY": "npy",
+    **dict.fromkeys((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "torch"),
 }
+_ZIP = b"PK\x03\x04"
 _LFS_POINTER = b"version https://git-lfs"
 
 
-def refuse_foreign(source: ByteSource) -> None:
-    """Return quietly where a file may be safetensors.
+def kind_of(source: ByteSource) -> Kind:
+    """Return which container a file is: by its bytes, and by its name where these do not tell.
 
     Raises
     ------
     UnsupportedFormatError
-        It is a container of weights of another kind.
+        It is a container of weights that is not read.
     NotACheckpointError
         It is something else.
     """
     where = shown(source.name)
-    suffix = Path(source.name).suffix.lower()
+    suffix = PurePosixPath(source.name).suffix.lower()
     start = bytes(source.read(0, min(source.size, 512)))
     if start[8:9] == b"{":
-        return
+        return "safetensors"
     if start.startswith(_LFS_POINTER):
         raise NotACheckpointError(
             f"{where} is a git-lfs pointer of {source.size:,} bytes, not the file that it stands "
             "for; run git lfs pull"
         )
-    for magic, kind in _FOREIGN_MAGIC.items():
+    for magic, kind in _MAGIC.items():
         if start.startswith(magic):
-            raise UnsupportedFormatError(f"{where} is {kind}; {WHAT_IS_READ}")
-    if start.startswith(b"PK\x03\x04"):
-        kind = "a NumPy archive" if suffix == ".npz" else "a zip archive, as torch.save writes"
-        raise UnsupportedFormatError(f"{where} is {kind}; {WHAT_IS_READ}")
+            return kind
+    if start.startswith(_ZIP):
+        return "npz" if suffix == ".npz" else "torch"
+    for magic, words in _FOREIGN_MAGIC.items():
+        if start.startswith(magic):
+            raise UnsupportedFormatError(f"{where} is {words}; {WHAT_IS_READ}")
     if suffix in FOREIGN_SUFFIXES:
         raise UnsupportedFormatError(
-            f"{where} is a {FOREIGN_SUFFIXES[suffix]} file by its name; {WHAT_IS_READ}"
+            f"{where} is named as a file of {FOREIGN_SUFFIXES[suffix]}; {WHAT_IS_READ}"
         )
-    # A file that calls itself safetensors gets the header reader's own, closer, words.
-    if suffix != ".safetensors":
-        raise NotACheckpointError(
-            f"{where} does not begin as a checkpoint does ({source.size:,} bytes); {WHAT_IS_READ}"
-        )
+    # A file that calls itself one of these gets its reader's own, closer, words.
+    if suffix in READ_SUFFIXES:
+        return READ_SUFFIXES[suffix]
+    raise NotACheckpointError(
+        f"{where} does not begin as a checkpoint does ({source.size:,} bytes); {WHAT_IS_READ}"
+    )

@@ -67,6 +67,8 @@ class Family:
         Keys of the config that give the columns of W, before the usual ones.
     caveat
         What the family's code does besides that the stored tensors do not show.
+    tie_words
+        Why the head is tied or not, where that is no matter of a config.
     """
 
     model_types: tuple[str, ...]
@@ -77,6 +79,7 @@ class Family:
     bias: tuple[str, ...] = ("lm_head.bias",)
     width: tuple[str, ...] = ()
     caveat: str = ""
+    tie_words: str = ""
 
 
 def _types(names: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The norm whose output the head sees: its γ as the model applies it, its β and ε.
 
-Where anything about it is not known, the answer is "unknown" and the reason; never a guess.
+`locate_norm` finds it by headers alone, and `load_norm` reads its numbers. Where anything about it
+is not known, the answer is "unknown" and the reason; never a guess.
 """
 
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ import numpy as np
 from isologit.checkpoint.config import Settings
 from isologit.checkpoint.families import Family, NormKind, NormRule
 from isologit.checkpoint.locate import named, prefix
-from isologit.checkpoint.open import Checkpoint
+from isologit.checkpoint.opened import Checkpoint
 from isologit.checkpoint.wording import shown, shown_shape
 from isologit.errors import TensorShapeError, UnsupportedFormatError
-from isologit.numerics.formats import F32, Float64s, parse_format, round_to
+from isologit.numerics.formats import F32, Float64s, Format, round_to
 
 # Where the body's embedding is not stored, its prefix is one of these.
 _USUAL_PREFIXES = ("model.", "transformer.", "")
@@ -24,8 +25,46 @@ _EPS_KEYS = (
 
 
 @dataclass(frozen=True, eq=False)
+class LocatedNorm:
+    """The norm before the head, as headers and config tell of it.
+
+    Parameters
+    ----------
+    kind, eps, source, convention
+        Those of `FinalNorm`.
+    weight, bias
+        The tensors of γ and β; None where there is none.
+    one_plus
+        Where γ is stored less 1: the format that 1 + γ is computed in.
+    """
+
+    kind: NormKind
+    eps: float | None
+    source: str
+    convention: str
+    weight: str | None = None
+    bias: str | None = None
+    one_plus: Format | None = None
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of what is stored of it."""
+        return tuple(name for name in (self.weight, self.bias) if name is not None)
+
+    @property
+    def has_gamma(self) -> bool:
+        """Whether the multiplier is known."""
+        return self.kind in ("rms", "layer")
+
+    @property
+    def has_beta(self) -> bool:
+        """Whether something is added last."""
+        return self.bias is not None
+
+
+@dataclass(frozen=True, eq=False)
 class FinalNorm:
-    """The norm before the head.
+    """The norm before the head, with its numbers.
 
     Parameters
     ----------
@@ -52,16 +91,26 @@ class FinalNorm:
     source: str
     convention: str
 
+    @property
+    def has_gamma(self) -> bool:
+        """Whether the multiplier is known."""
+        return self.gamma is not None
 
-def unknown_norm(why: str) -> FinalNorm:
+    @property
+    def has_beta(self) -> bool:
+        """Whether something is added last."""
+        return self.beta is not None
+
+
+def unknown_norm(why: str) -> LocatedNorm:
     """Return a norm of which nothing is known."""
-    return FinalNorm("unknown", None, None, None, why, "unknown")
+    return LocatedNorm("unknown", None, why, "unknown")
 
 
-def read_norm(
+def locate_norm(
     checkpoint: Checkpoint, family: Family, settings: Settings, *, width: int
-) -> FinalNorm:
-    """Read the final norm of a model whose family is known.
+) -> LocatedNorm:
+    """Find the final norm of a model whose family is known.
 
     Parameters
     ----------
@@ -75,32 +124,40 @@ def read_norm(
     """
     rule = family.norm
     if rule.kind in ("none", "unknown"):
-        return FinalNorm(rule.kind, None, None, None, rule.why, rule.kind)
+        return LocatedNorm(rule.kind, None, rule.why, rule.kind)
     eps = _eps(rule, settings)
     if not rule.parameters:
-        return FinalNorm(
-            rule.kind, np.ones(width), None, eps, "the family's norm has none", "no parameters"
-        )
+        return LocatedNorm(rule.kind, eps, "the family's norm has none", "no parameters")
     if projected := _projection(checkpoint):
         return unknown_norm(f"{projected} stands between the norm and the head")
     weight = _find(checkpoint, family, ("weight", "gamma"))
     if weight is None:
         return unknown_norm(f"{rule.tensors[0]}.weight is not stored")
+    bias = _beside(checkpoint, weight) if rule.kind == "layer" else None
     try:
-        stored = _values(checkpoint, weight, width)
-        bias = _beside(checkpoint, weight)
-        beta = _values(checkpoint, bias, width) if bias and rule.kind == "layer" else None
+        formats = [_format(checkpoint, name, width) for name in (weight, bias) if name is not None]
     except UnsupportedFormatError as error:
         return unknown_norm(str(error))
-    match rule.one_plus:
-        case None:
-            gamma, convention = stored, "weight"
-        case "f32":
-            gamma, convention = round_to(1.0 + stored, F32), "1 + weight"
-        case "stored":
-            format_ = parse_format(checkpoint.tensors[weight].dtype)
-            gamma, convention = round_to(1.0 + stored, format_), "1 + weight"
-    return FinalNorm(rule.kind, gamma, beta, eps, weight, convention)
+    one_plus = {None: None, "f32": F32, "stored": formats[0]}[rule.one_plus]
+    convention = "1 + weight" if one_plus else "weight"
+    return LocatedNorm(rule.kind, eps, weight, convention, weight, bias, one_plus)
+
+
+def load_norm(checkpoint: Checkpoint, located: LocatedNorm, width: int) -> FinalNorm:
+    """Read the numbers of a norm that has been found.
+
+    Raises
+    ------
+    HubError
+        They could not be fetched.
+    """
+    gamma = np.ones(width) if located.has_gamma else None
+    if located.weight is not None:
+        gamma = checkpoint.vector(located.weight).values
+        if located.one_plus is not None:
+            gamma = round_to(1.0 + gamma, located.one_plus)
+    beta = None if located.bias is None else checkpoint.vector(located.bias).values
+    return FinalNorm(located.kind, gamma, beta, located.eps, located.source, located.convention)
 
 
 def _find(checkpoint: Checkpoint, family: Family, endings: tuple[str, ...]) -> str | None:
@@ -126,15 +183,15 @@ def _beside(checkpoint: Checkpoint, weight: str) -> str | None:
     return name if name in checkpoint.tensors else None
 
 
-def _values(checkpoint: Checkpoint, name: str, width: int) -> Float64s:
-    vector = checkpoint.vector(name)
-    if vector.words.size != width:
+def _format(checkpoint: Checkpoint, name: str, width: int) -> Format:
+    """Return the format of a vector ``[d]``."""
+    shape, format_ = checkpoint.tensors[name].shape, checkpoint.vector_format(name)
+    if shape[-1] != width:
         raise TensorShapeError(
-            f"{shown(checkpoint.spec)}: {shown(name)} is "
-            f"{shown_shape(checkpoint.tensors[name].shape)}; expected [{width}], as W has "
-            f"{width} columns"
+            f"{shown(checkpoint.spec)}: {shown(name)} is {shown_shape(shape)}; expected "
+            f"[{width}], as W has {width} columns"
         )
-    return vector.values
+    return format_
 
 
 def _projection(checkpoint: Checkpoint) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from isologit.cli import options
+from isologit.cli.fetching import open_model
 
 
 @click.command("classes")
@@ -54,7 +55,6 @@ def command(
     from isologit.output.directory import check_target
     from isologit.output.members import read_members
     from isologit.request import FileState, Members, Pole
-    from isologit.subject import open_subject
 
     place = options.pole_of(pole, axes)
     given = [x for x in (token, members, state, place) if x is not None]
@@ -69,7 +69,7 @@ def command(
         at = read_members(members)
     elif state is not None:
         at = FileState(read_state(state, index), str(state))
-    subject = open_subject(model, shared.settings)
+    subject = open_model(model, shared)
     # Not before: W is being digested beside these.
     from isologit.classes import classes_of
     from isologit.cli import terminal

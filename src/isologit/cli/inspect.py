@@ -1,28 +1,67 @@
 """``isologit inspect``: what is in a checkpoint, and which tensor is the head."""
 
 from functools import partial
+from pathlib import Path
 
 import click
 
 from isologit.checkpoint.head import Role
 from isologit.cli import options
+from isologit.cli.fetching import fetching
 
 
 @click.command("inspect")
 @options.model_argument
 @options.tensor_option
 @options.role_option
+@click.option(
+    "--fetch",
+    is_flag=True,
+    help="Write W as DIR/W.safetensors, as the seed's notebooks load it; a hub model's is fetched.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where --fetch writes.  [default: a directory of the model's name]",
+)
+@options.force_option
 @options.json_option
 @options.quiet_option
 @click.option("-v", "--verbose", is_flag=True, help="List every tensor.")
 def command(
-    model: str, tensor: str | None, role: Role, as_json: bool, quiet: bool, verbose: bool
+    model: str,
+    tensor: str | None,
+    role: Role,
+    fetch: bool,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
-    """List a checkpoint's tensors, and say which is the unembedding matrix and why."""
-    from isologit.cli import terminal
-    from isologit.inspection import inspect
-    from isologit.output.tables import inspection_page
+    """List a checkpoint's tensors, and say which is the unembedding matrix and why.
 
-    findings = inspect(model, tensor=tensor, role=role)
+    Reads headers and the config alone, of a hub model too.
+    """
+    if output is not None and not fetch:
+        raise click.UsageError("-o says where --fetch writes; give that too")
+    from isologit.cli import terminal
+    from isologit.inspection import inspection_of
+    from isologit.output.tables import inspection_page
+    from isologit.subject import Settings, load_subject, locate_subject
+
+    paths: list[Path] = []
+    with fetching(quiet=quiet) as arrived:
+        located = locate_subject(model, Settings(tensor=tensor, role=role), arrived)
+        findings = inspection_of(located, located.checkpoint.tensors.values())
+        if fetch:
+            from isologit.output.directory import check_target
+            from isologit.output.matrix_file import write_matrix
+
+            target = output or Path(findings.model.name.rpartition("/")[2])
+            check_target(target, force=force)
+            paths = write_matrix(target, load_subject(located), findings, force=force)
     page = partial(inspection_page, findings, every_tensor=verbose)
-    terminal.deliver(findings, page, [], as_json=as_json, quiet=quiet)
+    terminal.deliver(findings, page, paths, as_json=as_json, quiet=quiet)

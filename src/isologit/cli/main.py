@@ -25,6 +25,7 @@ COMMANDS = {
     "classes": "Row classes; with a state, the logit classes there.",
     "inspect": "Tensors, the head and why; reads headers alone.",
     "reproduce": "The seed's published figures beside this model's.",
+    "cache": "What has been fetched of hub models: list it, remove it.",
 }
 
 INTERRUPTED = 130
@@ -57,8 +58,9 @@ class Commands(click.Group):
 def cli() -> None:
     """Find the tokens that a language model cannot tell apart, exactly, from the checkpoint alone.
 
-    MODEL is a safetensors file or a directory that holds one (with config.json, as models are
-    published). Data goes to stdout, progress and words to stderr.
+    MODEL is a file of weights (safetensors, GGUF, torch pickle, .npy, .npz), a directory that holds
+    them as models are published, or org/name[@revision], a model of the Hugging Face hub. Data goes
+    to stdout, progress and words to stderr.
     """
 
 

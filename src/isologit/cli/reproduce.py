@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from isologit.cli import options
+from isologit.cli.fetching import open_model
 
 
 @click.command("reproduce")
@@ -41,15 +42,15 @@ def command(
     from isologit.figures import read_figures
     from isologit.output.members import read_members
     from isologit.output.tables import reproduction_page
-    from isologit.reproduce import reproduce
+    from isologit.reproduce import reproduce_of
 
     published = read_figures(figures)
     given = None if members is None else read_members(members)
+    subject = open_model(model, shared)
     with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
-        findings = reproduce(
-            model,
+        findings = reproduce_of(
+            subject,
             published,
-            shared.settings,
             entry=entry,
             members=given,
             source="the seed line's figures" if figures is None else str(figures),

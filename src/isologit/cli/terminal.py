@@ -57,7 +57,7 @@ def show_json(record: Record) -> None:
 
 def show_written(paths: list[Path]) -> None:
     """Print the list of what was written, to stderr."""
-    tables.written(_Words(), paths)
+    tables.written(Words(), paths)
 
 
 class _Console(Console):
@@ -72,16 +72,18 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-class _Words(Console):
+class Words(Console):
     """A console on stderr. That words cannot be written, or are not read, is no reason to stop."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         super().__init__(stderr=True, highlight=False, quiet=quiet)
 
     def on_broken_pipe(self) -> None:
+        """Go on without a reader."""
         _discard(sys.stderr)
 
     def print(self, *objects: Any, **options: Any) -> None:
+        """Print where that is possible."""
         try:
             super().print(*objects, **options)
         except OSError:
@@ -124,7 +126,7 @@ def progress(*, quiet: bool, verbose: bool) -> Iterator[Progress]:
     """
     from isologit.numerics.compilation import listening
 
-    console = _Words(quiet=quiet)
+    console = Words(quiet=quiet)
     with (
         listening(lambda directory: _say_compiling(console, directory)) as compiling,
         _steps(console, shown=not (verbose or quiet), timed=verbose) as begin,

@@ -18,7 +18,7 @@ from isologit.errors import OutputExistsError, OutputWriteError
 _MARK = "summary.json"
 _OURS = {
     _MARK,
-    *("tokens.parquet", "classes.parquet", "report.html"),
+    *("tokens.parquet", "classes.parquet", "report.html", "W.safetensors"),
     *("cluster_members.safetensors", "cluster_logits.safetensors"),
 }
 _SCHEMA = re.compile(rb'\s*\{\s*"schema"\s*:\s*"isologit\.')

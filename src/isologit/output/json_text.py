@@ -4,6 +4,7 @@ JSON has no NaN and no infinities; words stand in their place, so that no figure
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,11 @@ def to_json(record: Record) -> str:
     """Return a record as indented JSON; non-finite figures become words."""
     plain = _representable(msgspec.to_builtins(record))
     return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
+
+
+def write_json(path: Path, record: Record) -> None:
+    """Write a record to a file."""
+    path.write_text(to_json(record) + "\n", encoding="utf-8")
 
 
 def utf8(text: str) -> str:

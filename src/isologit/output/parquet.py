@@ -15,18 +15,31 @@ from isologit.steps import Arrays
 # Columns whose values repeat. Of others a dictionary is as long as the column, and making it is
 # most of the time that a table takes.
 _REPEATING = [
-    *("row_class_size", "norm", "logit", "logit_class", "logit_class_size", "cosine"),
+    *(
+        "row_class_size",
+        "row_value_class_size",
+        "norm",
+        "logit",
+        "logit_class",
+        "logit_class_size",
+        "cosine",
+    ),
     *("smallest", "largest", "relation"),
 ]
 
 
 def write_tokens(path: Path, arrays: Arrays) -> None:
-    """Write a row per row of W: its classes, sizes and figures."""
+    """Write a row per row of W: its classes, sizes and figures.
+
+    Classes of equal values are written beside those of equal bits where they are fewer.
+    """
     n_tokens = arrays.subject.head.matrix.n_tokens
     columns: dict[str, npt.NDArray[Any]] = {
         "token_id": np.arange(n_tokens, dtype=np.int32),
         **_class_columns("row_class", arrays.rows.bits),
     }
+    if _coarser(arrays):
+        columns |= _class_columns("row_value_class", arrays.rows.values)
     if arrays.norms is not None:
         columns["norm"] = arrays.norms
     if arrays.with_entries:
@@ -48,6 +61,7 @@ def write_classes(path: Path, arrays: Arrays) -> None:
     table = pa.concat_tables(
         [
             _class_table("row", arrays.rows.bits, None),
+            *([_class_table("row_value", arrays.rows.values, None)] if _coarser(arrays) else []),
             *(
                 [_class_table("logit", arrays.logits.partition, arrays.logits)]
                 if arrays.logits is not None
@@ -56,6 +70,10 @@ def write_classes(path: Path, arrays: Arrays) -> None:
         ]
     )
     _write(path, table)
+
+
+def _coarser(arrays: Arrays) -> bool:
+    return arrays.rows.values.n_classes < arrays.rows.bits.n_classes
 
 
 def _write(path: Path, table: pa.Table) -> None:

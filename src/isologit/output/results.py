@@ -5,7 +5,7 @@ from pathlib import Path
 from isologit.findings import Audit, Classes
 from isologit.output import parquet, seed_format
 from isologit.output.directory import Writer, write_directory
-from isologit.output.json_text import to_json
+from isologit.output.json_text import write_json
 from isologit.steps import Arrays
 
 
@@ -21,7 +21,7 @@ def write_results(
     """
     metadata = seed_format.metadata_of(findings)
     files: dict[str, Writer] = {
-        "summary.json": lambda path: _write_text(path, to_json(findings)),
+        "summary.json": lambda path: write_json(path, findings),
         "tokens.parquet": lambda path: parquet.write_tokens(path, arrays),
         "classes.parquet": lambda path: parquet.write_classes(path, arrays),
     }
@@ -35,7 +35,3 @@ def write_results(
             path, arrays, metadata
         )
     return write_directory(target, files, force=force)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ from isologit.findings import (
     ValueClass,
     ValueFacts,
 )
-from isologit.inspection import MatrixShape
+from isologit.inspection import Inspection, MatrixShape
 from isologit.numerics.formats import parse_format, round_to
 
 FORMAT_NAMES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
@@ -85,9 +85,38 @@ def matrix(facts: MatrixFacts | MatrixShape, model_name: str) -> list[str]:
     return [
         f"Loaded {facts.tensor} from {model_name} ({facts.role}, {tied})",
         f"  why: {facts.why}",
-        f"  Shape: [{n_tokens}, {width}]   Dtype: {FORMAT_NAMES[facts.dtype]}",
+        f"  Shape: [{n_tokens}, {width}]   Dtype: {_stored_as(facts)}",
         f"Token space: {plural(n_tokens, 'token')} in {plural(width, 'dimension')}",
     ]
+
+
+def sizes(facts: Inspection) -> list[str]:
+    """Return how much of a checkpoint W is, and how much of it has to be fetched."""
+    lines = [f"W is {facts.matrix.bytes:,} of {facts.bytes:,} bytes"]
+    if facts.model.source == "hub":
+        here = "; the rest of what is needed is here" if facts.to_fetch < facts.matrix.bytes else ""
+        lines.append(
+            f"{n_bytes(facts.to_fetch)} of {n_bytes(facts.bytes)} to fetch{here}"
+            if facts.to_fetch
+            else "Nothing to fetch: what is needed is here"
+        )
+    return lines
+
+
+def n_bytes(count: int) -> str:
+    """Return a number of bytes with a unit of powers of 1,024, three digits of it."""
+    size, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    if units[0] == "bytes":
+        return plural(count, "byte")
+    return f"{size:.{max(0, 2 - int(np.log10(max(size, 1))))}f} {units[0]}"
+
+
+def _stored_as(facts: MatrixFacts | MatrixShape) -> str:
+    values = FORMAT_NAMES[facts.values_dtype]
+    return values if facts.dtype == facts.values_dtype else f"{facts.dtype}, decoded into {values}"
 
 
 def device(facts: ArithmeticFacts, *, any_logits: bool) -> str:
@@ -108,8 +137,9 @@ def device(facts: ArithmeticFacts, *, any_logits: bool) -> str:
     return f"Using device: {facts.device} ({facts.name}, as observed there, logits in {logit})"
 
 
-def rows(facts: RowFacts, n_tokens: int) -> list[str]:
+def rows(facts: RowFacts, matrix: MatrixFacts) -> list[str]:
     """Return the row census."""
+    n_tokens = matrix.shape[0]
     verb = "repeats" if facts.redundant == 1 else "repeat"
     with_bias = ", each with its bias" if facts.distinct_without_bias is not None else ""
     lines = [
@@ -118,10 +148,17 @@ def rows(facts: RowFacts, n_tokens: int) -> list[str]:
     ]
     if facts.distinct_without_bias is not None:
         lines.append(f"{plural(facts.distinct_without_bias, 'distinct row')} without the biases")
-    if facts.distinct_values != facts.distinct:
+    if facts.by_value is not None:
+        decoded = " once decoded" if matrix.dtype != matrix.values_dtype else ""
+        verb = "repeats" if facts.by_value.redundant == 1 else "repeat"
         lines.append(
-            f"{plural(facts.distinct_values, 'distinct row')} by value, where −0 equals +0"
+            f"{plural(facts.distinct_values, 'distinct row')} by value{decoded}, where −0 equals "
+            f"+0; {plural(facts.by_value.redundant, 'row')} {verb} another: "
+            f"{plural(facts.by_value.classes, 'class', 'classes')}, the largest of "
+            f"{plural(facts.by_value.sizes[0], 'token')}"
         )
+    elif matrix.dtype != matrix.values_dtype:
+        lines.append("Once decoded they are as many: no two of them have equal values")
     kinds = [
         (facts.zero, "zero"),
         (facts.subnormal, "subnormal"),

@@ -13,6 +13,8 @@ from isologit.findings import (
     Audit,
     CentroidFacts,
     Classes,
+    EqualRows,
+    MatrixFacts,
     RowFacts,
     ValueFacts,
 )
@@ -21,17 +23,18 @@ from isologit.output import sentences
 
 if TYPE_CHECKING:
     # For annotations alone: no other page than its own needs what it imports.
+    from isologit.cache import Cache, Removed
     from isologit.figures import Reproduction
 
 _CLASSES_SHOWN = 20
 
 
 def audit_page(findings: Audit) -> RenderableType:
-    """Return the whole summary of an audit."""
+    """Return the whole summary of an audit, but for what `opening_page` has said of a hub model."""
     vocabulary = findings.matrix.shape[0]
     parts: list[RenderableType] = [
-        *_opening(findings),
-        *_rows(findings.rows, vocabulary),
+        *(_verdict(findings) if findings.model.source == "hub" else _opening(findings)),
+        *_rows(findings.rows, findings.matrix),
         *_cluster(findings),
         *_cosines(findings, vocabulary),
         *_state(findings),
@@ -52,7 +55,7 @@ def audit_page(findings: Audit) -> RenderableType:
 def classes_page(findings: Classes) -> RenderableType:
     """Return the summary of row classes, and of logit classes at a state."""
     vocabulary = findings.matrix.shape[0]
-    parts: list[RenderableType] = [*_opening(findings), *_rows(findings.rows, vocabulary)]
+    parts: list[RenderableType] = [*_opening(findings), *_rows(findings.rows, findings.matrix)]
     if findings.logits is not None and findings.class_rows is not None:
         if findings.cluster is not None:
             parts += _cluster(findings)
@@ -89,15 +92,48 @@ def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableTy
         )
     hidden = len(findings.tensors) - len(shown)
     more = [f"… and {counted(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
-    return Group(
+    return Group(*_head(findings), "", table, *_lines(more), *_notes(findings.notes))
+
+
+def opening_page(findings: Inspection) -> RenderableType:
+    """Return what is known of a hub model before anything of W is fetched."""
+    return Group(*_head(findings), "")
+
+
+def _head(findings: Inspection) -> list[RenderableType]:
+    commit = findings.model.revision
+    return [
         *_lines(sentences.matrix(findings.matrix, findings.model.name)),
+        *_lines([f"Commit: {commit}"] if findings.model.source == "hub" else []),
         *_lines(sentences.head(findings.head)),
-        Text(f"W is {findings.matrix.bytes:,} of {findings.bytes:,} bytes"),
-        "",
-        table,
-        *_lines(more),
-        *_notes(findings.notes),
-    )
+        *_lines(sentences.sizes(findings)),
+    ]
+
+
+def cache_page(findings: "Cache") -> RenderableType:
+    """Return what is kept of hub models."""
+    used = f"{sentences.n_bytes(findings.bytes)} of at most {sentences.n_bytes(findings.bound)}"
+    first = Text(f"{used} in {findings.directory}")
+    if not findings.entries:
+        return Group(first)
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "commit", "file", "tensor"):
+        table.add_column(column, overflow="fold")
+    table.add_column("bytes", justify="right")
+    table.add_column("last used (UTC)")
+    for entry in findings.entries:
+        table.add_row(
+            *(_text(text) for text in (entry.model, entry.revision[:12], entry.file)),
+            _text(entry.tensor or "(header)", "" if entry.tensor else "dim"),
+            f"{entry.bytes:,}" + ("" if entry.complete else " (part)"),
+            entry.last_used.removesuffix("+00:00").replace("T", " "),
+        )
+    return Group(first, "", table)
+
+
+def removed_page(findings: "Removed") -> RenderableType:
+    """Return how much was removed."""
+    return Text(f"{sentences.n_bytes(findings.freed)} freed in {findings.directory}")
 
 
 def reproduction_page(findings: "Reproduction") -> RenderableType:
@@ -149,31 +185,43 @@ def written(console: Console, paths: Iterable[Path]) -> None:
         console.print(f"  ✓ {path}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _opening(findings: Audit | Classes) -> list[RenderableType]:
+def _verdict(findings: Audit | Classes) -> list[RenderableType]:
     return [
         Text(sentences.verdict(findings), style="bold"),
         "",
         Text(sentences.device(findings.arithmetic, any_logits=findings.logits is not None)),
+    ]
+
+
+def _opening(findings: Audit | Classes) -> list[RenderableType]:
+    return [
+        *_verdict(findings),
         *_lines(sentences.matrix(findings.matrix, findings.model.name)),
         *_lines(sentences.head(findings.head)),
     ]
 
 
-def _rows(rows: RowFacts, vocabulary: int) -> list[RenderableType]:
-    parts = _section("Row classes", sentences.rows(rows, vocabulary))
+def _rows(rows: RowFacts, matrix: MatrixFacts) -> list[RenderableType]:
+    parts = _section("Row classes", sentences.rows(rows, matrix))
     if rows.classes:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("class", justify="right")
-        table.add_column("tokens", justify="right")
-        table.add_column("token IDs (first 8)")
-        for n, group in enumerate(rows.largest[:_CLASSES_SHOWN], start=1):
-            table.add_row(str(n), f"{group.size:,}", sentences.ids(group.token_ids, 8))
-        parts.append(table)
-        hidden = rows.classes - min(len(rows.largest), _CLASSES_SHOWN)
-        if hidden > 0:
-            more = counted(hidden, "more class", "more classes")
-            parts.append(Text(f"… and {more}, the smallest of {rows.sizes[-1]}"))
+        parts += _classes_table(rows)
+    if rows.by_value is not None:
+        parts += ["", Text("Classes of equal values"), *_classes_table(rows.by_value)]
     return parts
+
+
+def _classes_table(rows: RowFacts | EqualRows) -> list[RenderableType]:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class", justify="right")
+    table.add_column("tokens", justify="right")
+    table.add_column("token IDs (first 8)")
+    for n, group in enumerate(rows.largest[:_CLASSES_SHOWN], start=1):
+        table.add_row(str(n), f"{group.size:,}", sentences.ids(group.token_ids, 8))
+    hidden = rows.classes - min(len(rows.largest), _CLASSES_SHOWN)
+    if hidden <= 0:
+        return [table]
+    more = counted(hidden, "more class", "more classes")
+    return [table, Text(f"… and {more}, the smallest of {rows.sizes[-1]}")]
 
 
 def _cluster(findings: Audit | Classes) -> list[RenderableType]:
@@ -207,7 +255,7 @@ def _state(findings: Audit | Classes) -> list[RenderableType]:
     parts = _section("Hidden state", lines)
     if findings.centroid is not None:
         whose = "Row" if findings.state.kind == "mean" else "Member"
-        parts += _lines(_centroid(findings.centroid, whose, findings.matrix.dtype))
+        parts += _lines(_centroid(findings.centroid, whose, findings.matrix.values_dtype))
     return parts
 
 

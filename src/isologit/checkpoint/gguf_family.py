@@ -1,0 +1,111 @@
+"""What a GGUF header says of the head: its metadata as settings, and its tensors' names.
+
+llama.cpp applies every norm's weight as it is stored: where a family keeps γ − 1 its converter has
+added the 1 (convert_hf_to_gguf.py, Gemma's modify_tensors). The names are those of gguf-py's
+constants.py, and what stands after the product is what src/llama-model.cpp builds.
+"""
+
+from collections.abc import Mapping, Sized
+from typing import Any
+
+from isologit.checkpoint.families import Family, KnownFamily, NormRule
+from isologit.checkpoint.scale import LogitScale
+from isologit.errors import ConfigError
+
+# Architectures whose graph multiplies the logits by `logit_scale`, and those that divide by it.
+_MULTIPLIES = ("command-r", "cohere2", "grok")
+_DIVIDES = ("granite", "granitemoe", "granitehybrid", "minicpm")
+# OLMo's LayerNorm has no weight to store.
+_NO_PARAMETERS = ("olmo",)
+_RMS, _LAYER = "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"
+
+
+def architecture(metadata: Mapping[str, Any]) -> str | None:
+    """Return ``general.architecture``; None where there is none."""
+    found = metadata.get("general.architecture")
+    return found if isinstance(found, str) and found else None
+
+
+def gguf_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata that concern the head, under the keys that a config.json has for them."""
+    arch = architecture(metadata)
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    found = {
+        "model_type": arch,
+        "vocab_size": metadata.get(f"{arch}.vocab_size")
+        or (len(tokens) if isinstance(tokens, Sized) else None),
+        "hidden_size": metadata.get(f"{arch}.embedding_length"),
+        "rms_norm_eps": metadata.get(f"{arch}.{_RMS}"),
+        "layer_norm_eps": metadata.get(f"{arch}.{_LAYER}"),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def gguf_family(metadata: Mapping[str, Any], *, stores_output: bool) -> KnownFamily | None:
+    """Return the names and conventions of a GGUF file; None where it names no architecture.
+
+    Parameters
+    ----------
+    metadata
+        The header's key-value pairs.
+    stores_output
+        Whether there is an ``output.weight``.
+    """
+    arch = architecture(metadata)
+    if arch is None:
+        return None
+    return KnownFamily(
+        arch,
+        Family(
+            model_types=(arch,),
+            norm=_norm(arch, metadata),
+            tied=not stores_output,
+            tie_words=f"a GGUF file {'with' if stores_output else 'without'} output.weight is "
+            f"{'untied' if stores_output else 'tied'}",
+            output=("output.weight",),
+            input=("token_embd.weight",),
+            bias=("output.bias",),
+        ),
+    )
+
+
+def _norm(arch: str, metadata: Mapping[str, Any]) -> NormRule:
+    names = ("output_norm", "dec.output_norm")
+    has_rms, has_layer = (f"{arch}.{key}" in metadata for key in (_RMS, _LAYER))
+    if has_rms == has_layer:
+        said = "both" if has_rms else "neither"
+        return NormRule("unknown", why=f"the header gives {said} an RMSNorm's and a LayerNorm's ε")
+    if has_rms:
+        return NormRule("rms", names)
+    return NormRule("layer", names, parameters=arch not in _NO_PARAMETERS)
+
+
+def gguf_scale(metadata: Mapping[str, Any]) -> tuple[LogitScale | None, tuple[str, ...]]:
+    """Return what the graph multiplies the logits by, and warnings where that is not known.
+
+    Raises
+    ------
+    ConfigError
+        The header's value is no number that could be it.
+    """
+    arch = architecture(metadata)
+    key = f"{arch}.logit_scale"
+    value = metadata.get(key)
+    if value is None:
+        return None, ()
+    if not isinstance(value, float) or not 0 < abs(value) < float("inf"):
+        raise ConfigError(f"{key} is {value!r}; expected a number other than 0")
+    if arch in _MULTIPLIES:
+        return LogitScale(value, key), ()
+    if arch in _DIVIDES:
+        return LogitScale(1 / value, key, divisor=value), ()
+    return None, (
+        f"the header has {key}, and what {arch} does with it is not known here: logits are taken "
+        "without it",
+    )
+
+
+def gguf_softcap(metadata: Mapping[str, Any]) -> float | None:
+    """Return c of the ``c · tanh(ℓ / c)`` that the logits go through; None where they do not."""
+    value = metadata.get(f"{architecture(metadata)}.final_logit_softcapping")
+    return value if isinstance(value, float) and 0 < value < float("inf") else None

@@ -1,0 +1,523 @@
+"""Fetching one tensor: its bytes and no others, several connections, and on from where it broke."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import active_count, current_thread, main_thread
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from hub.hub_server import Answer, Hub, cuts, hangs
+from hub.published import (
+    FILE,
+    NORM,
+    OTHER,
+    W_BYTES,
+    W,
+    fetched,
+    folder_of,
+    forget_everything,
+    kept,
+    opened,
+    true_bytes,
+)
+from isologit.checkpoint.hub import transfer
+from isologit.checkpoint.hub.part import RUN_BYTES, journaled_bytes
+from isologit.checkpoint.hub.progress import Fetch
+from isologit.checkpoint.tensors import MappedTensors
+from isologit.errors import ChangedFileError, HubTransferError
+
+MEGABYTE = 1_000_000
+# What each connection may lose of what it had begun: less than a run of the journal.
+LOST = transfer.CONNECTIONS * RUN_BYTES
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 12 MB, of which W is 8."""
+    return folder_of(tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture
+def commit(hub: Hub, folder: Path) -> str:
+    """The model as org/name."""
+    return hub.add("org/name", folder)
+
+
+def total_of(folder: Path) -> int:
+    return (folder / FILE).stat().st_size
+
+
+def test_a_tensor_costs_its_bytes_and_less_than_a_megabyte(
+    hub: Hub, folder: Path, commit: str
+) -> None:
+    model = opened("org/name")
+    model.path("config.json")
+    container = model.container(FILE)
+    w, norm = container.tensors[W], container.tensors[NORM]
+    assert (container.missing(w), container.missing(norm)) == (W_BYTES, 1024)
+    assert bytes(container.read(w)) == true_bytes(folder, model)
+    assert bytes(container.read(norm)) == true_bytes(folder, model, NORM)
+    assert (container.missing(w), container.missing(norm)) == (0, 0)
+    assert W_BYTES + 1024 <= hub.sent <= W_BYTES + 1024 + MEGABYTE
+    # Beyond the tensors: 64 KiB for the header, and no byte more of the file.
+    assert hub.sent_as("cdn") == W_BYTES + 1024 + (64 << 10)
+    assert hub.sent < total_of(folder)
+    hub.forget()
+    assert bytes(container.read(w)) == true_bytes(folder, model)
+    assert hub.seen == []
+
+
+def test_a_large_tensor_comes_over_several_connections_in_pieces_that_tile_it(
+    hub: Hub, folder: Path, commit: str
+) -> None:
+    container = opened("org/name").container(FILE)
+    w = container.tensors[W]
+    hub.forget()
+    container.read(w)
+    ranges = sorted(seen.range or (0, 0) for seen in hub.of("cdn"))
+    assert len(ranges) == transfer.CONNECTIONS
+    assert ranges[0][0] == w.offset
+    assert ranges[-1][1] == w.offset + w.length
+    assert all(a[1] == b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    # The address was asked for once, with the header.
+    assert hub.asked["resolve"] == 0
+
+
+def test_a_second_run_fetches_nothing(hub: Hub, folder: Path, commit: str) -> None:
+    content = fetched(opened("org/name"))
+    hub.forget()
+    told: list[Fetch] = []
+    again = opened("org/name", told.append)
+    assert fetched(again) == content
+    assert hub.asked["cdn"] == hub.asked["resolve"] == 0
+    assert told == []
+
+
+def test_shards_of_a_real_model_are_fetched_as_they_are(hub: Hub, shared: Path) -> None:
+    folder = shared / "checkpoints" / "llama2xs-hf-bf16-untied-sharded"
+    hub.add("org/llama", folder)
+    model = opened("org/llama")
+    size = 0
+    for shard, tensor in (
+        ("model-00001-of-00002.safetensors", "model.embed_tokens.weight"),
+        ("model-00002-of-00002.safetensors", "lm_head.weight"),
+        ("model-00002-of-00002.safetensors", "model.norm.weight"),
+    ):
+        content = fetched(model, tensor, shard)
+        assert content == true_bytes(folder, model, tensor, shard)
+        size += len(content)
+    assert hub.sent <= size + MEGABYTE
+    # The index and the config lie in the hub's own cache, as anybody's.
+    assert (
+        model.path("model.safetensors.index.json").read_bytes()
+        == (folder / "model.safetensors.index.json").read_bytes()
+    )
+    assert not isinstance(model.container(FILE.replace("model", shard[:-12])), MappedTensors)
+
+
+def test_a_digest_is_that_of_the_stored_bytes(hub: Hub, folder: Path, commit: str) -> None:
+    model = opened("org/name")
+    container = model.container(FILE)
+    expected = hashlib.sha256(true_bytes(folder, model)).hexdigest()
+    assert container.digest(container.tensors[W]).result(timeout=20) == expected
+
+
+def test_a_tensor_that_somebody_writes_to_is_noticed(hub: Hub, folder: Path, commit: str) -> None:
+    container = opened("org/name").container(FILE)
+    container.require_unchanged()
+    container.read(container.tensors[NORM])
+    container.require_unchanged()
+    # What a second run does, to note that it was used, is no change.
+    fetched(opened("org/name"), NORM)
+    container.require_unchanged()
+    (path,) = kept(hub, ".tensor")
+    path.write_bytes(bytes(1024))
+    with pytest.raises(ChangedFileError):
+        container.require_unchanged()
+
+
+def test_a_tensor_without_bytes_costs_none(hub: Hub, tmp_path: Path) -> None:
+    save_file({"a": np.empty((0, 4), np.float32)}, tmp_path / FILE)
+    hub.add("org/empty", tmp_path)
+    container = opened("org/empty").container(FILE)
+    hub.forget()
+    info = container.tensors["a"]
+    assert container.missing(info) == 0
+    assert bytes(container.read(info)) == b""
+    assert container.digest(info).result(timeout=20) == hashlib.sha256(b"").hexdigest()
+    assert hub.seen == []
+
+
+def test_a_file_that_the_hub_gives_out_itself_is_fetched_by_ranges_too(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.hub_server._LARGE", ())
+    hub.add("org/small", folder)
+    model = opened("org/small")
+    assert fetched(model) == true_bytes(folder, model)
+    assert hub.asked["cdn"] == 0
+    assert hub.sent_as("resolve") == W_BYTES + (64 << 10)
+
+
+def test_an_address_is_followed_where_it_leads(hub: Hub, folder: Path, commit: str) -> None:
+    # Mirrors send on what they do not have.
+    def sends_on(answer: Answer) -> None:
+        where = answer.path.replace("/org/", "/elsewhere/org/")
+        answer.send(302, b"", Location=f"{hub.cdn}{where}")
+
+    hub.misbehave("cdn", sends_on, when=lambda seen: "elsewhere" not in seen.path)
+    model = opened("org/name")
+    assert fetched(model) == true_bytes(folder, model)
+
+
+class TestProgress:
+    """Whoever waits is told how far things are, by the thread that asked."""
+
+    def test_it_begins_and_ends_and_grows(self, hub: Hub, folder: Path, commit: str) -> None:
+        hub.bytes_a_second = 2_000_000  # of each connection
+        told: list[tuple[float, Fetch]] = []
+        threads = set()
+
+        def arrived(fetch: Fetch) -> None:
+            told.append((time.monotonic(), fetch))
+            threads.add(current_thread())
+
+        fetched(opened("org/name", arrived))
+        here = [fetch.here for _, fetch in told]
+        assert here[0] == 0
+        assert here[-1] == W_BYTES
+        assert here == sorted(here)
+        assert len(set(here)) > 3
+        assert {(fetch.name, fetch.total) for _, fetch in told} == {(W, W_BYTES)}
+        assert threads == {main_thread()}
+        seconds = told[-1][0] - told[0][0]
+        assert len(told) <= seconds * 10 + transfer.CONNECTIONS + 4
+
+    def test_what_an_earlier_run_had_counts(self, hub: Hub, folder: Path, commit: str) -> None:
+        hub.misbehave("cdn", cuts, after=3)
+        with pytest.raises(HubTransferError):
+            fetched(opened("org/name"))
+        hub.behave()
+        told: list[Fetch] = []
+        model = opened("org/name", told.append)
+        container = model.container(FILE)
+        missing = container.missing(container.tensors[W])
+        assert 0 < missing < W_BYTES
+        fetched(model)
+        assert told[0] == Fetch(W, W_BYTES - missing, W_BYTES)
+        assert told[-1] == Fetch(W, W_BYTES, W_BYTES)
+
+    def test_an_error_of_whoever_is_told_ends_the_fetch(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        hub.bytes_a_second = 500_000
+
+        def arrived(fetch: Fetch) -> None:
+            if fetch.here:
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fetched(opened("org/name", arrived))
+        hub.bytes_a_second = None
+        model = opened("org/name")
+        assert fetched(model) == true_bytes(folder, model)
+
+
+class TestResuming:
+    """What has arrived is not fetched again."""
+
+    def test_a_cut_connection_goes_on_where_it_broke(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        hub.misbehave("cdn", cuts, after=1, times=8)
+        model = opened("org/name")
+        assert fetched(model) == true_bytes(folder, model)
+        # Not a byte twice.
+        assert hub.sent_as("cdn") == W_BYTES + (64 << 10)
+
+    def test_a_second_run_goes_on_where_the_first_broke(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        hub.misbehave("cdn", cuts, after=3)
+        with pytest.raises(HubTransferError, match="broke off"):
+            fetched(opened("org/name"))
+        assert kept(hub, ".tensor") == []
+        first = hub.sent_as("cdn")
+        hub.behave()
+        hub.forget()
+        model = opened("org/name")
+        assert fetched(model) == true_bytes(folder, model)
+        second = hub.sent_as("cdn")
+        assert second < W_BYTES
+        assert first + second <= W_BYTES + (64 << 10) + LOST
+        assert kept(hub, ".part") == kept(hub, ".journal") == []
+
+    def test_a_process_that_was_killed_is_gone_on_from(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        hub.bytes_a_second = 1_500_000
+        process = start_fetch(hub)
+        wait_until(lambda: any(journaled_bytes(path) > 0 for path in kept(hub, ".part")))
+        process.kill()
+        process.wait(10)
+        hub.bytes_a_second = None
+        wait_until(lambda: hub_is_quiet(hub))
+        first = hub.sent_as("cdn")
+        hub.forget()
+        model = opened("org/name")
+        assert fetched(model) == true_bytes(folder, model)
+        second = hub.sent_as("cdn")
+        assert second < W_BYTES
+        assert first + second <= W_BYTES + (64 << 10) + LOST + 6 * MEGABYTE  # in flight
+
+    @pytest.mark.parametrize("damage", ["zeros", "shorter", "other sum", "nonsense", "no journal"])
+    def test_what_a_crash_has_damaged_is_fetched_again(
+        self, hub: Hub, folder: Path, commit: str, damage: str
+    ) -> None:
+        hub.misbehave("cdn", cuts, after=3)
+        with pytest.raises(HubTransferError):
+            fetched(opened("org/name"))
+        hub.behave()
+        (part,), (journal,) = kept(hub, ".part"), kept(hub, ".journal")
+        assert journaled_bytes(part) > 0
+        match damage:
+            case "zeros":
+                part.write_bytes(bytes(part.stat().st_size))
+            case "shorter":
+                part.write_bytes(b"")
+            case "other sum":
+                journal.write_bytes(journal.read_bytes() + b"0 8388608 00000000\n0 83886")
+            case "nonsense":
+                journal.write_bytes(b"\xff\xfe\n-1 7 00000000\n9 3 00000000\n0 99999999 00000000\n")
+            case "no journal":
+                journal.unlink()
+        model = opened("org/name")
+        assert fetched(model) == true_bytes(folder, model)
+
+    def test_what_is_of_another_version_is_fetched_again(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        hub.misbehave("cdn", cuts, after=3)
+        with pytest.raises(HubTransferError):
+            fetched(opened("org/name"))
+        hub.behave()
+        (journal,) = kept(hub, ".journal")
+        journal.write_text(journal.read_text().replace("etag ", "etag of-another-"))
+        hub.forget()
+        model = opened("org/name")
+        assert fetched(model) == true_bytes(folder, model)
+        assert hub.sent_as("cdn") >= W_BYTES
+
+
+class TestInterrupt:
+    """Ctrl-C stops at once, and loses next to nothing."""
+
+    def test_the_connections_stop_and_what_arrived_stays(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        hub.bytes_a_second = 1_000_000
+        before = active_count()
+        pressed = 0.0
+
+        def arrived(fetch: Fetch) -> None:
+            nonlocal pressed
+            if fetch.here > 2 * MEGABYTE and not pressed:
+                pressed = time.monotonic()
+                signal.raise_signal(signal.SIGINT)
+
+        model = opened("org/name", arrived)
+        with pytest.raises(KeyboardInterrupt):
+            fetched(model)
+        assert time.monotonic() - pressed < 1.5
+        hub.bytes_a_second = None
+        wait_until(lambda: active_count() <= before + 7)  # the server's own are of no matter
+        container = opened("org/name").container(FILE)
+        missing = container.missing(container.tensors[W])
+        assert missing <= W_BYTES - 2 * MEGABYTE
+        hub.forget()
+        assert fetched(opened("org/name")) == true_bytes(folder, model)
+        assert hub.sent_as("cdn") == missing
+
+    def test_a_server_that_hangs_does_not_hold_it_up(
+        self, hub: Hub, folder: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 20)
+        hub.misbehave("cdn", hangs, after=1)
+        pressed = 0.0
+
+        def arrived(fetch: Fetch) -> None:
+            nonlocal pressed
+            if fetch.here >= 600_000 and not pressed:
+                pressed = time.monotonic()
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            fetched(opened("org/name", arrived))
+        assert time.monotonic() - pressed < 2
+        container = opened("org/name").container(FILE)
+        assert container.missing(container.tensors[W]) <= W_BYTES - 600_000
+
+    def test_a_process_ends_with_it_promptly(self, hub: Hub, folder: Path, commit: str) -> None:
+        hub.misbehave("cdn", hangs, after=1)
+        process = start_fetch(hub)
+        wait_until(lambda: hub.sent_as("cdn") > 400_000)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+        assert time.monotonic() - begun < 2
+        assert process.returncode != 0
+
+
+class TestExpiry:
+    """Addresses are signed and good for a while; the hub gives new ones."""
+
+    def test_one_that_expires_half_way_is_asked_for_anew(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        def expires(answer: Answer) -> None:
+            hub.expire()
+            answer.properly()
+
+        hub.misbehave("cdn", expires, after=4, times=1)
+        model = opened("org/name")
+        assert fetched(model) == true_bytes(folder, model)
+        # All connections share the new one.
+        assert hub.asked["resolve"] == 2
+        assert sum(seen.status == 403 for seen in hub.of("cdn")) >= 1
+        good = sum(seen.sent for seen in hub.of("cdn") if seen.status == 206)
+        assert good == W_BYTES + (64 << 10)
+
+    def test_one_that_expired_since_the_header_was_read_is_too(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        container = opened("org/name").container(FILE)
+        hub.expire()
+        assert len(container.read(container.tensors[NORM])) == 1024
+        assert hub.asked["resolve"] == 2
+
+    def test_an_address_that_is_never_good_is_given_up(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        container = opened("org/name").container(FILE)
+        hub.misbehave("cdn", lambda answer: answer.send(403, b"no"))
+        hub.forget()
+        with pytest.raises(HubTransferError, match=r"refuses them with HTTP 403.*4 new") as refused:
+            container.read(container.tensors[W])
+        assert hub.asked["resolve"] <= 5
+        assert hub.asked["cdn"] <= 6 * transfer.CONNECTIONS
+        assert "Signature" not in str(refused.value)
+
+    def test_a_file_that_was_withdrawn_meanwhile_is_said_to_be(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        container = opened("org/name").container(FILE)
+        hub.expire()
+        hub.misbehave("resolve", lambda answer: answer.refuse(404, "EntryNotFound"))
+        with pytest.raises(Exception, match=f"{FILE} is not there") as refused:
+            container.read(container.tensors[W])
+        assert type(refused.value).__name__ == "HubModelNotFoundError"
+
+
+class TestTwoAtOnce:
+    """Processes that want the same tensor do not spoil it, and do not fetch it twice."""
+
+    def test_the_second_waits_for_the_first(self, hub: Hub, folder: Path, commit: str) -> None:
+        hub.bytes_a_second = 2_000_000
+        processes = [start_fetch(hub) for _ in range(2)]
+        expected = hashlib.sha256(true_bytes(folder, opened("org/name"))).hexdigest()
+        outputs = [process.communicate(timeout=30)[0].strip() for process in processes]
+        assert outputs == [expected] * 2
+        assert hub.sent_as("cdn") <= W_BYTES + 3 * (64 << 10)
+        assert kept(hub, ".part") == []
+        assert len(kept(hub, ".tensor")) == 1
+
+    def test_when_the_first_dies_the_second_goes_on(
+        self, hub: Hub, folder: Path, commit: str
+    ) -> None:
+        hub.bytes_a_second = 1_500_000
+        first = start_fetch(hub)
+        wait_until(lambda: any(journaled_bytes(path) > 0 for path in kept(hub, ".part")))
+        second = start_fetch(hub)
+        time.sleep(0.5)
+        first.kill()
+        first.wait(10)
+        expected = hashlib.sha256(true_bytes(folder, opened("org/name"))).hexdigest()
+        assert second.communicate(timeout=30)[0].strip() == expected
+
+    def test_one_that_makes_no_headway_is_not_waited_for(
+        self, hub: Hub, folder: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("isologit.checkpoint.hub.store.STALLED_SECONDS", 0.3)
+        hub.misbehave("cdn", lambda answer: time.sleep(8), after=1, times=transfer.CONNECTIONS)
+        stuck = start_fetch(hub)
+        wait_until(lambda: hub.asked["cdn"] >= 2)
+        told: list[Fetch] = []
+        model = opened("org/name", told.append)
+        assert fetched(model) == true_bytes(folder, model)
+        assert len(told) > 2
+        stuck.kill()
+        stuck.wait(10)
+        assert len(kept(hub, ".tensor")) == 1
+        assert len(kept(hub, ".part")) <= 1  # the dead one's
+
+
+FETCH = """
+import hashlib, sys
+from isologit.checkpoint.hub.model import open_hub
+from isologit.checkpoint.hub.spec import parse_hub_spec
+container = open_hub(parse_hub_spec("org/name")).container(sys.argv[1])
+print(hashlib.sha256(container.read(container.tensors[sys.argv[2]])).hexdigest())
+"""
+
+
+def start_fetch(hub: Hub) -> "subprocess.Popen[str]":
+    """Start a process that fetches W and prints its digest."""
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, FILE, W],
+        env=hub.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def hub_is_quiet(hub: Hub) -> bool:
+    """Whether nothing is being sent."""
+    before = hub.sent
+    time.sleep(0.2)
+    return hub.sent == before
+
+
+def test_the_third_tensor_is_never_asked_for(hub: Hub, folder: Path, commit: str) -> None:
+    container = opened("org/name").container(FILE)
+    for name in (W, NORM):
+        container.read(container.tensors[name])
+    other = container.tensors[OTHER]
+    for seen in hub.of("cdn"):
+        start, stop = seen.range or (0, 0)
+        if start >= 64 << 10:
+            assert stop <= other.offset or start >= other.offset + other.length
+
+
+def test_a_fetch_begins_anew_when_the_caches_are_gone(hub: Hub, folder: Path, commit: str) -> None:
+    content = fetched(opened("org/name"))
+    forget_everything(hub)
+    assert os.listdir(hub.home.parent) is not None  # noqa: PTH208
+    assert fetched(opened("org/name")) == content
+    assert hub.sent_as("cdn") == W_BYTES + (64 << 10)
