@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from isologit import __version__
+from isologit.checkpoint.gguf_family import gguf_tokenizer
 from isologit.checkpoint.head import Role
 from isologit.checkpoint.tensors import TensorInfo
 from isologit.findings import HeadFacts, Model, Record
@@ -33,10 +34,18 @@ class TensorFacts(Record, frozen=True, kw_only=True):
     bytes: int
 
 
+class TokenizerFacts(Record, frozen=True, kw_only=True):
+    """The tokenizer that a GGUF header holds: ``kind`` is llama.cpp's word for it."""
+
+    kind: str
+    tokens: int
+
+
 class Inspection(Record, frozen=True, kw_only=True):
     """A checkpoint's tensors, and its head.
 
-    ``bytes`` are those of all weight files, and ``to_fetch`` those that an audit would fetch.
+    ``bytes`` are those of all weight files, and ``to_fetch`` those that an audit would fetch;
+    ``tokenizer`` is that of a GGUF file.
     """
 
     schema: str = INSPECT_SCHEMA
@@ -46,6 +55,7 @@ class Inspection(Record, frozen=True, kw_only=True):
     head: HeadFacts
     bytes: int
     to_fetch: int
+    tokenizer: TokenizerFacts | None
     tensors: list[TensorFacts]
     notes: list[str]
 
@@ -69,6 +79,7 @@ def inspection_of(located: LocatedSubject, tensors: Iterable[TensorInfo]) -> Ins
     """Return what headers say of a subject, with the given ones of its tensors listed."""
     checkpoint, head = located.checkpoint, located.head
     info = head.form.info
+    tokenizer = gguf_tokenizer(checkpoint.gguf or {})
     return Inspection(
         isologit=__version__,
         model=model_facts(checkpoint),
@@ -85,6 +96,7 @@ def inspection_of(located: LocatedSubject, tensors: Iterable[TensorInfo]) -> Ins
         head=head_facts(head),
         bytes=checkpoint.size,
         to_fetch=checkpoint.missing(head.tensors),
+        tokenizer=tokenizer and TokenizerFacts(kind=tokenizer[0], tokens=tokenizer[1]),
         tensors=[
             TensorFacts(name=each.name, dtype=each.dtype, shape=list(each.shape), bytes=each.length)
             for each in tensors

@@ -12,6 +12,7 @@ import pytest
 from isologit.checkpoint.head import Head, find_head
 from isologit.checkpoint.open import open_checkpoint
 from isologit.errors import ConfigError, MissingShardError, TensorShapeError, UnclearHeadError
+from isologit.inspection import inspect
 from isologit.numerics.formats import F16, F32
 
 V, D = 40, 32
@@ -179,6 +180,14 @@ def test_rows_beyond_the_tokenizer_are_pointed_out(tmp_path: Path) -> None:
         "token_embd.weight has 40 rows and the GGUF header a vocab_size of 37: the last 3 have no "
         "token by it",
     )
+
+
+def test_the_header_s_own_tokenizer_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", {"token_embd.weight": EMBED, **NORM}, tokens=V)
+    found = inspect(str(path)).tokenizer
+    assert found is not None
+    assert found.tokens == V
+    assert inspect(str(write(tmp_path / "n.gguf", {"token_embd.weight": EMBED}))).tokenizer is None
 
 
 def test_a_matrix_of_fewer_rows_than_tokens_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
+from mmap import ALLOCATIONGRANULARITY
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from safetensors import safe_open
 
 from checkpoint.torch_archives import repacked
-from isologit.checkpoint import torch_pickle, torch_placement
+from isologit.checkpoint import torch_pickle
 from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.tensors import Container, MappedTensors, TensorsInMemory
 from isologit.checkpoint.torch_archive import examine_archive
@@ -353,7 +354,7 @@ def test_the_legacy_format_is_in_memory(saved: Save) -> None:
 
 
 def test_an_address_is_proved_by_every_storage_at_once() -> None:
-    page = torch_placement.ALLOCATIONGRANULARITY
+    page = ALLOCATIONGRANULARITY
     source: Any = type("Source", (), {"name": "a.pt"})()
 
     def records(*offsets: int, size: int = 8) -> dict[int, Member]:

@@ -19,11 +19,13 @@ from isologit.checkpoint.zip_members import (
 CONTENTS = {"a/one": b"1" * 1000, "a/two": bytes(range(256)), "a/none": b"", "ü": b"\0\1"}
 
 
-def archive(path: Path, method: int = zipfile.ZIP_STORED, **options: bool) -> MappedFile:
+def archive(
+    path: Path, method: int = zipfile.ZIP_STORED, *, force_zip64: bool = False
+) -> MappedFile:
     """Write `CONTENTS` by the standard library and return the file."""
     with zipfile.ZipFile(path, "w", method) as written:
         for name, content in CONTENTS.items():
-            with written.open(name, "w", **options) as member:  # type: ignore[call-overload]
+            with written.open(name, "w", force_zip64=force_zip64) as member:
                 member.write(content)
     return MappedFile(path)
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as safetensors
 
 from checkpoint.torch_archives import repacked
+from isologit.checkpoint import pickle_globals
 from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.torch_pickle import read_torch
 from isologit.errors import (
@@ -105,7 +106,7 @@ def test_code_is_named_and_not_run(tmp_path: Path, name: str, suffix: str) -> No
 
 def test_the_same_pickle_would_run_elsewhere(tmp_path: Path) -> None:
     # Else the tests above would prove nothing.
-    path = zipped(tmp_path / "model.pt", Touches(tmp_path / "made"))
+    path = saved(tmp_path / "model.pt", Touches(tmp_path / "made"))
     torch.load(path, weights_only=False)
     assert (tmp_path / "made").is_dir()
 
@@ -131,8 +132,6 @@ def test_code_that_we_do_not_know_is_torch_s_to_refuse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second wall, with the first one taken down."""
-    from isologit.checkpoint import pickle_globals
-
     monkeypatch.setattr(pickle_globals, "_note", lambda *_: None)
     for name in ("torch zip", "torch legacy", "plain pickle, protocol 2"):
         path = CODE[name](tmp_path / "model.pt", Touches(tmp_path / "made"))
@@ -345,19 +344,20 @@ def test_a_legacy_file_cannot_ask_for_more_memory_than_it_has_bytes(
 ) -> None:
     path = raw_file(tmp_path / "a.pt", pickled_numbers(12, n)(legacy.read_bytes()))
     error = refusal(path)
-    assert type(error) is TruncatedFileError
-    assert "after its pickle, which promises at least" in str(error)
+    # Malformed where the system does not even promise as much.
+    assert type(error) is TruncatedFileError or (n > 2**20 and type(error) is MalformedHeaderError)
+    assert n > 2**20 or "after its pickle, which promises at least 4,194,304" in str(error)
 
 
 def test_a_legacy_file_without_the_data_of_a_storage_is_refused(
     legacy: Path, tmp_path: Path
 ) -> None:
     raw = legacy.read_bytes()
-    head, keys, data = raw.rpartition(b"\x80\x02](")
-    listed = pickle.loads(keys + data)
+    start = raw.rindex(b"\x80\x02]q\x00(")
+    keys = io.BytesIO(raw[start:])
+    listed = pickle.load(keys)
     assert len(listed) == 2
-    one_key = pickle.dumps(listed[:1], 2)
-    path = raw_file(tmp_path / "a.pt", head + one_key + data[data.index(b"e.") + 2 :])
+    path = raw_file(tmp_path / "a.pt", raw[:start] + pickle.dumps(listed[:1], 2) + keys.read())
     error = refusal(path)
     assert type(error) is MalformedHeaderError
     assert "in 2 storages and the data of 1" in str(error)
@@ -424,15 +424,17 @@ def test_a_good_legacy_file_cut_anywhere_is_refused(legacy: Path, tmp_path: Path
         ), n
 
 
-def outcome(path: Path) -> None:
+def check_outcome(path: Path) -> None:
     """Read a file, and all of its tensors if it is one after all."""
+    message = ""
     try:
         container = read_torch(path)
         for info in container.tensors.values():
             assert len(container.read(info)) == info.length
     except CheckpointError as error:
-        assert str(error).isprintable()
-        assert not [words for words in ADVICE if words in str(error)]
+        message = str(error)
+    assert message.isprintable()
+    assert not [words for words in ADVICE if words in message]
 
 
 CHANGES = st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=4)
@@ -451,7 +453,7 @@ def test_bytes_changed_anywhere_raise_nothing_but_checkpoint_errors(
     tmp_path_factory: pytest.TempPathFactory, as_zip: bool, changes: list[tuple[int, int]]
 ) -> None:
     path = tmp_path_factory.mktemp("changed") / "a.pt"
-    outcome(raw_file(path, changed(saved(path, STATE, as_zip=as_zip).read_bytes(), changes)))
+    check_outcome(raw_file(path, changed(saved(path, STATE, as_zip=as_zip).read_bytes(), changes)))
 
 
 @settings(max_examples=200)
@@ -461,7 +463,7 @@ def test_bytes_changed_in_the_pickle_raise_nothing_but_checkpoint_errors(
 ) -> None:
     folder = tmp_path_factory.mktemp("changed")
     good = saved(folder / "good.pt", STATE)
-    outcome(repacked(good, folder / "a.pt", data_pkl=lambda raw: changed(raw, changes)))
+    check_outcome(repacked(good, folder / "a.pt", data_pkl=lambda raw: changed(raw, changes)))
 
 
 @settings(max_examples=200)
@@ -469,7 +471,7 @@ def test_bytes_changed_in_the_pickle_raise_nothing_but_checkpoint_errors(
 def test_any_bytes_raise_nothing_but_checkpoint_errors(
     tmp_path_factory: pytest.TempPathFactory, raw: bytes, start: bytes
 ) -> None:
-    outcome(raw_file(tmp_path_factory.mktemp("any") / "a.pt", start + raw))
+    check_outcome(raw_file(tmp_path_factory.mktemp("any") / "a.pt", start + raw))
 
 
 def test_a_file_that_is_replaced_meanwhile_is_not_read_as_the_old_one(

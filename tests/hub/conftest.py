@@ -26,7 +26,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         home = Path(environment["HF_HOME"])
-        settings = {
+        settings: dict[str, object] = {
             "ENDPOINT": hub.endpoint,
             "HUGGINGFACE_CO_URL_TEMPLATE": hub.endpoint
             + "/{repo_id}/resolve/{revision}/{filename}",
@@ -41,8 +41,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             "HF_HUB_DISABLE_IMPLICIT_TOKEN": False,
             "HF_HUB_DOWNLOAD_TIMEOUT": 1,
         }
-        for name, value in settings.items():
-            monkeypatch.setattr(constants, name, value, raising=name != "AGENT_HARNESSES_PATH")
+        for name, setting in settings.items():
+            monkeypatch.setattr(constants, name, setting, raising=name != "AGENT_HARNESSES_PATH")
         monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None, raising=False)
         monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
         huggingface_hub.utils.close_session()  # type: ignore[attr-defined]

@@ -187,6 +187,7 @@ INSPECTION = {
     "head": HEAD,
     "bytes": int,
     "to_fetch": int,
+    "tokenizer?": {"kind": str, "tokens": int},
     "tensors": [{"name": str, "dtype": str, "shape": [int], "bytes": int}],
     "notes": [str],
 }

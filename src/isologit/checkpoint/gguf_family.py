@@ -26,14 +26,24 @@ def architecture(metadata: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
+def gguf_tokenizer(metadata: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Return the kind of the header's own tokenizer, and how many tokens it has; None without one.
+
+    The kinds are llama.cpp's: ``llama`` is SentencePiece's, ``gpt2`` byte-level merges.
+    """
+    kind, tokens = (metadata.get(f"tokenizer.ggml.{key}") for key in ("model", "tokens"))
+    if not isinstance(tokens, Sized):
+        return None
+    return kind if isinstance(kind, str) else "unknown", len(tokens)
+
+
 def gguf_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata that concern the head, under the keys that a config.json has for them."""
     arch = architecture(metadata)
-    tokens = metadata.get("tokenizer.ggml.tokens")
+    tokenizer = gguf_tokenizer(metadata)
     found = {
         "model_type": arch,
-        "vocab_size": metadata.get(f"{arch}.vocab_size")
-        or (len(tokens) if isinstance(tokens, Sized) else None),
+        "vocab_size": metadata.get(f"{arch}.vocab_size") or (tokenizer and tokenizer[1]),
         "hidden_size": metadata.get(f"{arch}.embedding_length"),
         "rms_norm_eps": metadata.get(f"{arch}.{_RMS}"),
         "layer_norm_eps": metadata.get(f"{arch}.{_LAYER}"),

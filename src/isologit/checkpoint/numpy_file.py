@@ -41,6 +41,8 @@ _ONLY_NAME = "W"
 _SUFFIX = ".npy"
 # numpy's own limit on what it hands to Python's parser; headers have a hundred characters.
 _MAX_HEADER_BYTES = 10_000
+# NPY_MAXDIMS since numpy 2.
+_MAX_DIMENSIONS = 64
 # What precedes the header's text: the magic, the version and the text's length.
 _LENGTHS = {(1, 0): struct.Struct("<H"), (2, 0): struct.Struct("<I")}
 _PARSERS: dict[tuple[int, int], Callable[[Any], tuple[Any, ...]]] = {
@@ -212,9 +214,10 @@ def _parse(start: memoryview, n_bytes: int, where: str) -> _Array:
             "those can run code; expected numbers. If you trust its source, save its numbers in a "
             "file of their own"
         )
-    if not all(type(n) is int and 0 <= n < 2**63 for n in shape):
+    if len(shape) > _MAX_DIMENSIONS or not all(type(n) is int and 0 <= n < 2**63 for n in shape):
         raise MalformedHeaderError(
-            f"{where} is of shape {shown_shape(shape)}; expected non-negative 64-bit integers"
+            f"{where} is of shape {shown_shape(shape)}; expected non-negative 64-bit integers, at "
+            f"most {_MAX_DIMENSIONS}"
         )
     array = _Array(
         dtype, shape, by_columns and len(shape) > 1, begin, math.prod(shape) * dtype.itemsize

@@ -24,7 +24,7 @@ from isologit.findings import (
     ValueClass,
     ValueFacts,
 )
-from isologit.inspection import Inspection, MatrixShape
+from isologit.inspection import Inspection, MatrixShape, TokenizerFacts
 from isologit.numerics.formats import parse_format, round_to
 
 FORMAT_NAMES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
@@ -87,6 +87,15 @@ def matrix(facts: MatrixFacts | MatrixShape, model_name: str) -> list[str]:
         f"  why: {facts.why}",
         f"  Shape: [{n_tokens}, {width}]   Dtype: {_stored_as(facts)}",
         f"Token space: {plural(n_tokens, 'token')} in {plural(width, 'dimension')}",
+    ]
+
+
+def tokenizer(facts: TokenizerFacts | None) -> list[str]:
+    """Return what tokenizer a GGUF header holds."""
+    if facts is None:
+        return []
+    return [
+        f"Tokenizer: {plural(facts.tokens, 'token')} in the header (tokenizer.ggml {facts.kind})"
     ]
 
 

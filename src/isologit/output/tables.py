@@ -106,6 +106,7 @@ def _head(findings: Inspection) -> list[RenderableType]:
         *_lines(sentences.matrix(findings.matrix, findings.model.name)),
         *_lines([f"Commit: {commit}"] if findings.model.source == "hub" else []),
         *_lines(sentences.head(findings.head)),
+        *_lines(sentences.tokenizer(findings.tokenizer)),
         *_lines(sentences.sizes(findings)),
     ]
 

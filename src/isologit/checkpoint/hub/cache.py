@@ -24,6 +24,7 @@ _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?)(i?)b?", re.IGNORECASE 
 # (with their journal), the lock of whoever fetches it. A header has a description and its bytes.
 ABOUT, WHOLE, PART, HEADER, LOCK = ".json", ".tensor", ".part", ".header", ".lock"
 _KINDS = (WHOLE, PART, HEADER)
+_FOLDER = "models--"
 # What this process has handed out, which is not removed to make room.
 _in_use: set[Path] = set()
 
@@ -103,7 +104,7 @@ def cache_bound() -> int:
 
 def repo_folder(repo_id: str) -> Path:
     """Return the folder of what belongs to one model."""
-    return cache_folder() / f"models--{repo_id.replace('/', '--')}"
+    return cache_folder() / f"{_FOLDER}{repo_id.replace('/', '--')}"
 
 
 def mark_used(path: Path) -> None:
@@ -117,9 +118,7 @@ def mark_used(path: Path) -> None:
 
 def entries() -> list[CacheEntry]:
     """Return what is kept, the least recently used first."""
-    found = []
-    for about in _abouts():
-        found += _entries_of(about)
+    found = [entry for folder in _folders() for entry in _entries_in(folder)]
     return sorted(found, key=lambda entry: (entry.last_used, entry.path))
 
 
@@ -176,39 +175,43 @@ def make_room(length: int, path: Path) -> None:
 
 def _folders() -> list[Path]:
     try:
-        return sorted(path for path in cache_folder().iterdir() if path.name.startswith("models--"))
+        return sorted(path for path in cache_folder().iterdir() if path.name.startswith(_FOLDER))
     except OSError:
         return []
 
 
-def _abouts() -> Iterator[Path]:
-    for folder in _folders():
-        with suppress(OSError):
-            yield from sorted(folder.glob(f"{'[0-9a-f]' * 40}{ABOUT}"))
+def _entries_in(folder: Path) -> Iterator[CacheEntry]:
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.suffix in _KINDS:
+                # Passed over where it is removed meanwhile.
+                with suppress(OSError):
+                    yield _entry(path)
 
 
-def _entries_of(about: Path) -> list[CacheEntry]:
-    told = read_json(about)
-    if told is None:
-        return []
-    repo_id, commit, file, tensor = (
-        str(told.get(name, "")) for name in ("repo_id", "commit", "file", "tensor")
+def _entry(path: Path) -> CacheEntry:
+    about = _about_of(path)
+    told = read_json(about) or {}
+    commit, file, tensor = (str(told.get(name, "")) for name in ("commit", "file", "tensor"))
+    return CacheEntry(
+        repo_id=path.parent.name.removeprefix(_FOLDER).replace("--", "/"),
+        commit=commit,
+        file=file,
+        tensor=tensor,
+        bytes=journaled_bytes(path) if path.suffix == PART else path.stat().st_size,
+        complete=path.suffix != PART,
+        last_used=(about if told else path).stat().st_mtime,
+        path=path,
     )
-    found = []
-    for path in _files_of(about):
-        try:
-            size = journaled_bytes(path) if path.suffix == PART else path.stat().st_size
-            used = about.stat().st_mtime
-        except OSError:
-            continue  # removed meanwhile
-        complete = path.suffix != PART
-        found.append(CacheEntry(repo_id, commit, file, tensor, size, complete, used, path))
-    return found
+
+
+def _about_of(path: Path) -> Path:
+    # Parts of processes that had no lock have a longer name.
+    return path.with_name(f"{path.name.partition('.')[0]}{ABOUT}")
 
 
 def _files_of(about: Path) -> list[Path]:
     """Return the files with the bytes of which there is a description."""
-    # Parts of processes that had no lock have a longer name.
     return [path for path in about.parent.glob(f"{about.stem}.*") if path.suffix in _KINDS]
 
 
@@ -227,7 +230,7 @@ def _remove_entry(entry: CacheEntry) -> int:
     OutputWriteError
         The disk refuses.
     """
-    about = entry.path.with_name(f"{entry.path.name.partition('.')[0]}{ABOUT}")
+    about = _about_of(entry.path)
     try:
         with _held(about.with_suffix(LOCK)) as held:
             if not held:

@@ -136,6 +136,7 @@ def list_files(repo_id: str, revision: str | None) -> tuple[str, dict[str, Liste
     """
     with _ours():
         from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
 
         try:
             info = HfApi(endpoint=endpoint(), **_OURS).model_info(
@@ -148,10 +149,12 @@ def list_files(repo_id: str, revision: str | None) -> tuple[str, dict[str, Liste
                 )
                 for sibling in info.siblings or []
             }
+        except (HfHubHTTPError, UnicodeEncodeError):
+            raise  # some of them are ValueErrors too
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Lied(
-                f"{urlsplit(endpoint()).hostname} answered with something else than a model's "
-                f"listing ({type(error).__name__})"
+                "the hub answered with something else than a model's listing "
+                f"({type(error).__name__})"
             ) from error
     return str(info.sha), files
 

@@ -83,7 +83,10 @@ class Subject:
     @property
     def hub(self) -> str:
         """The endpoint without a password that somebody may have put in it."""
-        parts = urlsplit(self.endpoint)
+        try:
+            parts = urlsplit(self.endpoint)
+        except ValueError:
+            return "HF_ENDPOINT"
         return shown(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 

@@ -106,6 +106,7 @@ def keep_header(key: Key, content: bytes) -> None:
     with suppress(OSError):
         write_json(_path(key, ABOUT), _about(key))
         write_sealed(_path(key, HEADER), content)
+        mark_used(_path(key, HEADER))
 
 
 @contextmanager
