@@ -84,8 +84,8 @@ def test_a_directory_of_other_containers_names_them(tmp_path: Path, name: str, k
     with pytest.raises(UnsupportedFormatError) as caught:
         open_checkpoint(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} holds weights as {kind} alone ({name}); safetensors, GGUF, torch pickles, .npy and .npz "
-        "are read"
+        f"{tmp_path} holds weights as {kind} alone ({name}); safetensors, GGUF, torch pickles, "
+        ".npy and .npz are read"
     )
 
 

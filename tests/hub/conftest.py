@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub.utils
 import pytest
 from huggingface_hub import constants
 
@@ -45,6 +44,4 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             monkeypatch.setattr(constants, name, setting, raising=name != "AGENT_HARNESSES_PATH")
         monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None, raising=False)
         monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
-        huggingface_hub.utils.close_session()  # type: ignore[attr-defined]
         yield hub
-        huggingface_hub.utils.close_session()  # type: ignore[attr-defined]

@@ -123,7 +123,7 @@ def test_a_local_model_has_a_head_without_weights_too(large: Path) -> None:
 
 def test_only_the_headers_that_are_needed_are_read(hub: Hub, tmp_path: Path) -> None:
     folder = tmp_path / "many"
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for n in range(6):
         tensors = {f"model.layers.{n}.w.weight": gaussian(8, 8)}
         if n == 5:
