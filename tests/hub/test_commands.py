@@ -1,6 +1,8 @@
 """The commands on a hub's models: what is printed, what is fetched, what each refusal says."""
 
 import json
+import os
+import pty
 import re
 import shutil
 import signal
@@ -14,7 +16,7 @@ from huggingface_hub import snapshot_download
 from safetensors import safe_open
 
 from checkpoints import gaussian, write_llama, write_tensors
-from cli.command import finished, isologit, start
+from cli.command import finished, isologit, read_terminal, start
 from hub.hub_server import Hub, ignores_the_range, says
 from isologit import errors
 
@@ -295,6 +297,26 @@ def test_what_is_fetched_is_told_on_stderr(hub: Hub, large: Path) -> None:
     assert lines[0].endswith("iB/s")
     assert isologit("cache", "rm", "--all").code == 0
     assert isologit("classes", "org/large", "-q").err == ""
+
+
+def test_a_terminal_shows_a_bar_with_the_rate_and_the_time_left(hub: Hub, large: Path) -> None:
+    hub.bytes_a_second = 1e6
+    leader, follower = pty.openpty()
+    process = start(
+        "classes",
+        "org/large",
+        stderr=follower,
+        environment=hub.environment() | {"TERM": "xterm-256color", "COLUMNS": "100"},
+    )
+    os.close(follower)
+    drawn = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", read_terminal(leader)).decode()
+    assert finished(process).code == 0
+    states = [line for line in re.split(r"[\r\n]+", drawn) if "model.embed_tokens.weight" in line]
+    on_the_way = [line for line in states if re.search(r" [1-7]\.\d\d MiB of 8\.00 MiB ", line)]
+    assert on_the_way, states
+    assert any(re.search(r"\d [KM]iB/s", line) for line in on_the_way)
+    assert any(re.search(r"0:00:0\d", line) for line in on_the_way)
+    assert "fetched model" not in drawn
 
 
 def test_the_matrix_is_left_as_the_seed_s_notebooks_load_it(

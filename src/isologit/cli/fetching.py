@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from isologit.checkpoint.hub.progress import Arrived, Fetch
+from isologit.checkpoint.wording import shown
 from isologit.cli.options import Shared
 from isologit.subject import LocatedSubject, Subject, load_subject, locate_subject
 
@@ -65,7 +66,7 @@ class _Bars:
     def show(self, fetch: Fetch) -> None:
         progress = self._progress or self._started()
         if fetch.name not in self._tasks:
-            task = progress.add_task(fetch.name, total=fetch.total, completed=fetch.here)
+            task = progress.add_task(shown(fetch.name), total=fetch.total, completed=fetch.here)
             self._tasks[fetch.name] = task, fetch.here, time.monotonic()
         task, before, since = self._tasks[fetch.name]
         progress.update(task, completed=fetch.here)
@@ -79,7 +80,6 @@ class _Bars:
             self._progress.stop()
 
     def _say(self, fetch: Fetch, n_fetched: int, seconds: float) -> None:
-        from isologit.checkpoint.wording import shown
         from isologit.output.sentences import n_bytes
 
         if self._progress is not None and n_fetched > 0:
@@ -91,26 +91,9 @@ class _Bars:
             )
 
     def _started(self) -> "Progress":
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
+        from isologit.cli.bars import bars
         from isologit.cli.terminal import Words
 
-        words = Words()
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=words,
-            disable=not words.is_terminal,
-        )
+        self._progress = bars(Words())
         self._progress.start()
         return self._progress
