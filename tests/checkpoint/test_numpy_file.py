@@ -104,6 +104,15 @@ def test_an_array_by_columns_is_copied_once(tmp_path: Path) -> None:
     assert container.read(info) is first
 
 
+def test_one_dimension_has_no_order(tmp_path: Path) -> None:
+    path = tmp_path / "w.npy"
+    np.save(path, np.arange(3, dtype=np.float32))
+    path.write_bytes(path.read_bytes().replace(b"False", b"True "))
+    container = read_npy(MappedFile(path))
+    assert isinstance(container, MappedTensors)
+    assert bytes(container.read(container.tensors["W"])) == np.arange(3, dtype="<f4").tobytes()
+
+
 def test_bfloat16_comes_back_as_bfloat16(tmp_path: Path) -> None:
     array = np.arange(6).reshape(2, 3).astype(ml_dtypes.bfloat16)
     container = saved(tmp_path / "w.npy", array)
@@ -210,9 +219,11 @@ def test_only_the_array_that_is_asked_for_is_unpacked(
     assert unpacked == ["W.npy"]
 
 
-def test_an_archive_of_both_orders_gives_both(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_an_archive_of_both_orders_gives_both(tmp_path: Path, names: str) -> None:
     straight, turned = np.arange(6.0).reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(3, 2))
-    container = archive(tmp_path / "a.npz", np.savez, {"a": straight, "b": turned})
+    arrays = {"a": straight, "b": turned}
+    container = archive(tmp_path / "a.npz", np.savez, {name: arrays[name] for name in names})
     assert bytes(container.read(container.tensors["a"])) == straight.tobytes()
     assert bytes(container.read(container.tensors["b"])) == turned.tobytes(order="C")
 

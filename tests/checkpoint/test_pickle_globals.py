@@ -74,6 +74,18 @@ def test_each_global_is_named_once_in_its_order() -> None:
     assert [name.rpartition(".")[2] for name in names] == ["scalar", "dtype", "getcwd"]
 
 
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        (b"(ios\nsystem\n.", "os.system"),
+        (b"\x80\x02\x82\x07.", "extension 7"),
+        (b"\x80\x02\x84\x01\x02\x03\x04.", "extension 67305985"),
+    ],
+)
+def test_a_class_is_named_however_it_is_asked_for(raw: bytes, name: str) -> None:
+    assert wants(memoryview(raw)).harmful == (name,)
+
+
 def test_what_a_pickle_asked_for_before_it_breaks_off_is_named() -> None:
     raw = pickle.dumps([Asks(os.getcwd), "text " * 100], 2)
     assert wants(memoryview(raw[:-50])).harmful == ("posix.getcwd",) or os.name == "nt"

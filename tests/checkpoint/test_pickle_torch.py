@@ -290,6 +290,12 @@ def test_tensors_at_the_top_count_where_nothing_nested_has_any(saved: Save) -> N
     assert list(saved(whole).tensors) == ["top"]
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_nested_tensors_have_no_shape_and_are_left_out(saved: Save) -> None:
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    assert list(saved({"nested": nested, "W": torch.ones(2)}).tensors) == ["W"]
+
+
 @pytest.mark.filterwarnings("ignore:.*quantiz.*:UserWarning")
 def test_a_quantized_tensor_is_listed_and_not_read(saved: Save) -> None:
     quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
@@ -326,8 +332,13 @@ def test_an_archive_that_zip_wrote_is_mapped_too(saved: Save, tmp_path: Path) ->
     assert {n: content(container, n) for n in state} == {n: words(t) for n, t in state.items()}
 
 
-def test_a_big_endian_archive_is_swapped_in_memory(saved: Save, tmp_path: Path) -> None:
-    W = torch.randn(3, 2)
+@pytest.mark.parametrize("same_at_the_ends", [False, True])
+def test_a_big_endian_archive_is_swapped_in_memory(
+    saved: Save, tmp_path: Path, same_at_the_ends: bool
+) -> None:
+    W = torch.randn(100, 2)
+    if same_at_the_ends:
+        W[:40], W[60:] = 0.0, 0.0
     saved({"W": W})
 
     def swapped(raw: bytes) -> bytes:
@@ -384,7 +395,19 @@ def test_an_address_is_proved_by_every_storage_at_once() -> None:
     # Storages that are not where records are.
     assert mapped_at(source, at(base + 64, base + 200), records(64, 192)) is None
     assert mapped_at(source, at(base + 65), records(64)) is None
+    assert mapped_at(source, at(base + 64, base + 100, base + 192), records(64, 192)) is None
     assert mapped_at(source, at(), records(64)) is None
+
+
+def test_memory_is_in_a_storage_from_its_begin_to_its_end() -> None:
+    storages = Storages([torch.zeros(8, dtype=torch.uint8).untyped_storage() for _ in range(3)])
+    for begin in storages.sizes:
+        assert storages.hold(begin, 8)
+        assert storages.hold(begin + 2, 6)
+        assert not storages.hold(begin + 2, 7)
+        assert not storages.hold(begin - 1, 2)
+        assert not storages.hold(begin + 8, 1)
+    assert not Storages([]).hold(0, 0)
 
 
 def test_without_a_proof_the_bytes_are_taken_from_memory(

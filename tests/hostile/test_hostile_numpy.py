@@ -450,7 +450,19 @@ def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -
     raw = path.read_bytes()
     path.write_bytes(patched(raw, entry_at(raw) + 24, "L", len(array)))
     container = read(path)
-    with pytest.raises(MalformedHeaderError, match="unpacks to more; the directory says 40,"):
+    with pytest.raises(MalformedHeaderError, match=r"unpacks to more than the 40,\d+ bytes"):
+        container.read(container.tensors["W"])
+
+
+def test_a_member_that_unpacks_to_less_than_it_says_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    start = header(shape="(100, 100)")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("W.npy", start + bytes(39_000))
+    raw = path.read_bytes()
+    path.write_bytes(patched(raw, entry_at(raw) + 24, "L", len(start) + 40_000))
+    container = read(path)
+    with pytest.raises(MalformedHeaderError, match=r"unpacks to 39,\d+ bytes; the directory says"):
         container.read(container.tensors["W"])
 
 

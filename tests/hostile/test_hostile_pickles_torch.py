@@ -20,9 +20,10 @@ from safetensors.numpy import save as safetensors
 
 from checkpoint.torch_archives import repacked
 from isologit.checkpoint import pickle_globals
-from isologit.checkpoint.bytes import MappedFile
+from isologit.checkpoint.pickle_globals import wants
 from isologit.checkpoint.torch_pickle import read_torch
 from isologit.errors import (
+    ChangedFileError,
     CheckpointError,
     MalformedHeaderError,
     NotACheckpointError,
@@ -240,6 +241,20 @@ def test_a_pickle_too_large_to_look_through_is_refused(good: Path, tmp_path: Pat
     assert "pickle of more than 16,000,000 bytes" in str(error)
 
 
+def test_a_pickle_too_large_is_refused_though_it_ends(good: Path, tmp_path: Path) -> None:
+    key = b"X" + struct.pack("<L", 17_000_000) + b"a" * 17_000_000
+    path = repacked(good, tmp_path / "a.pt", data_pkl=lambda raw: b"\x80\x02}" + key + b"Ns.")
+    assert type(refusal(path)) is MalformedHeaderError
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_a_newer_protocol_is_named(tmp_path: Path, as_zip: bool) -> None:
+    path = saved(tmp_path / "a.pt", {"W": torch.ones(2)}, as_zip=as_zip, protocol=4)
+    error = refusal(path)
+    assert type(error) is UnsupportedFormatError
+    assert "is of pickle protocol 4; torch reads weights of protocol 2" in str(error)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_torchscript_is_named(tmp_path: Path) -> None:
@@ -424,6 +439,19 @@ def test_a_good_legacy_file_cut_anywhere_is_refused(legacy: Path, tmp_path: Path
         ), n
 
 
+@pytest.mark.parametrize("n_pickles", range(1, 5))
+def test_a_legacy_file_cut_between_its_pickles_is_truncated(
+    legacy: Path, tmp_path: Path, n_pickles: int
+) -> None:
+    raw = legacy.read_bytes()
+    end = 0
+    for _ in range(n_pickles):
+        end += wants(memoryview(raw)[end:]).end
+    error = refusal(raw_file(tmp_path / "a.pt", raw[:end]))
+    assert type(error) is TruncatedFileError
+    assert f"ends after {n_pickles} of the 5 pickles" in str(error)
+
+
 def check_outcome(path: Path) -> None:
     """Read a file, and all of its tensors if it is one after all."""
     message = ""
@@ -474,22 +502,38 @@ def test_any_bytes_raise_nothing_but_checkpoint_errors(
     check_outcome(raw_file(tmp_path_factory.mktemp("any") / "a.pt", start + raw))
 
 
-def test_a_file_that_is_replaced_meanwhile_is_not_read_as_the_old_one(
-    good: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "name"), [(99, "W"), (777, "b")])
+def test_a_file_that_is_replaced_meanwhile_is_not_taken_for_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str
 ) -> None:
-    """Torch opens the file a second time; the bytes that it maps are compared with ours."""
-    raw = good.read_bytes()
-    other = raw.replace(np.float32(11).tobytes(), np.float32(-1).tobytes())
-    assert other != raw
+    """Torch opens the file a second time; what it maps is compared with ours at either end."""
+    path = saved(tmp_path / "a.pt", {"W": torch.arange(100.0), "b": torch.full((2,), 777.0)})
+    raw = path.read_bytes()
+    old = np.float32(number).tobytes()
+    other = raw.replace(old, np.float32(-1).tobytes())
+    assert raw.count(old) == (1 if name == "W" else 2)
     load = torch.load
 
     def replacing(*arguments: Any, **options: Any) -> Any:
-        good.unlink()
-        good.write_bytes(other)
+        path.unlink()
+        path.write_bytes(other)
         return load(*arguments, **options)
 
     monkeypatch.setattr(torch, "load", replacing)
-    container = read_torch(good)
-    ends = bytes(container.read(container.tensors["W"]))[-4:]
-    assert ends == np.float32(-1).tobytes()
-    assert MappedFile(good).size == len(raw)
+    container = read_torch(path)
+    assert bytes(container.read(container.tensors[name]))[-4:] == np.float32(-1).tobytes()
+
+
+def test_a_file_that_is_written_to_meanwhile_is_noticed(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = torch.load
+
+    def writing(*arguments: Any, **options: Any) -> Any:
+        content = load(*arguments, **options)
+        with good.open("ab") as file:
+            file.write(b"x")
+        return content
+
+    monkeypatch.setattr(torch, "load", writing)
+    assert type(refusal(good)) is ChangedFileError

@@ -1,9 +1,9 @@
 """What a pickle asks for by name, read off its opcodes; nothing of it is run.
 
 Every object but the plainest is made by something that the pickle names as ``module.name`` (a
-*global*), so a pickle that names only harmless things does only harmless things. This is looked at
-before torch's own restricted reader sees the file, which has been got round before
-(CVE-2025-32434 up to torch 2.5, CVE-2026-24747 up to 2.9).
+*global*), so a pickle that names harmless things alone runs nothing else. This is looked at before
+torch's own restricted reader sees the file, and does not depend on its version; what that reader's
+opcodes may do to its memory (CVE-2026-24747, torch up to 2.9) is not seen here.
 """
 
 import pickletools

@@ -7,6 +7,7 @@ stands before each member, no name is given twice, and no two members share a by
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -21,6 +22,8 @@ LOCAL_MAGIC = b"PK\x03\x04"
 _MAX_DIRECTORY_BYTES = 100_000_000
 # zlib's own documentation ("Maximum Compression Factor"): DEFLATE cannot shrink a byte further.
 _DEFLATE_FACTOR = 1032
+
+_PART_BYTES = 1 << 20
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
@@ -110,19 +113,24 @@ def unpack(source: ByteSource, member: Member) -> memoryview:
     """
     if member.method == STORED:
         return source.read(member.offset, member.packed)
-    content = _inflated(source, member, member.size + 1)
-    if len(content) != member.size:
-        got = "more" if len(content) > member.size else f"{len(content):,} bytes"
-        fault = f"unpacks to {got}; the directory says {member.size:,}. Fetch it again"
+    content, position, crc = bytearray(member.size), 0, 0
+    for part in _inflated(source, member):
+        if position + len(part) > member.size:
+            fault = f"unpacks to more than the {member.size:,} bytes that the directory says"
+            _malformed_member(source, member.name, f"{fault}; fetch it again")
+        content[position : position + len(part)] = part
+        position, crc = position + len(part), zlib.crc32(part, crc)
+    if position != member.size:
+        fault = f"unpacks to {position:,} bytes; the directory says {member.size:,}. Fetch it again"
         _malformed_member(source, member.name, fault)
-    if zlib.crc32(content) != member.crc:
+    if crc != member.crc:
         fault = "does not have the CRC-32 that the directory says; fetch it again"
         _malformed_member(source, member.name, fault)
-    return memoryview(content)
+    return memoryview(content).toreadonly()
 
 
 def unpack_start(source: ByteSource, member: Member, length: int) -> memoryview:
-    """Return at most `length` bytes from the beginning of a member, and unpack no more than those.
+    """Return at most `length` bytes from the beginning of a member, and unpack little more.
 
     Raises
     ------
@@ -131,21 +139,37 @@ def unpack_start(source: ByteSource, member: Member, length: int) -> memoryview:
     """
     if member.method == STORED:
         return source.read(member.offset, min(member.packed, length))
-    return memoryview(_inflated(source, member, min(member.size, length)))
+    content = b""
+    for part in _inflated(source, member):
+        content += part
+        if len(content) >= length:
+            break
+    return memoryview(content)[: min(member.size, length)]
 
 
-def _inflated(source: ByteSource, member: Member, at_most: int) -> bytes:
+def _inflated(source: ByteSource, member: Member) -> Iterator[bytes]:
+    """Yield what DEFLATE gives, in parts of which none is large."""
     if member.method != DEFLATED:
         raise UnsupportedFormatError(
             f"{shown(source.name)}: member {shown(member.name)} is compressed by method "
             f"{member.method}; 0 (stored) and 8 (DEFLATE) are read. Write it with numpy.savez"
         )
-    # 0 would mean no limit.
-    packed = source.read(member.offset, member.packed)
-    try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max(at_most, 1))
-    except zlib.error as error:
-        _malformed_member(source, member.name, f"does not unpack: {error}. Fetch it again")
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    for begin in range(0, member.packed, _PART_BYTES):
+        n_packed = min(_PART_BYTES, member.packed - begin)
+        packed: memoryview | bytes = source.read(member.offset + begin, n_packed)
+        is_pending = True
+        while is_pending:
+            try:
+                part = inflater.decompress(packed, _PART_BYTES)
+            except zlib.error as error:
+                _malformed_member(source, member.name, f"does not unpack: {error}. Fetch it again")
+            yield part
+            if inflater.eof:
+                return
+            packed = inflater.unconsumed_tail
+            # Where a part is full there may be more, though all of the input has been taken.
+            is_pending = bool(packed) or len(part) == _PART_BYTES
 
 
 def _directory(source: ByteSource) -> tuple[int, int, int]:
