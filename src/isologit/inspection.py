@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from isologit import __version__
 from isologit.checkpoint.gguf_family import gguf_tokenizer
 from isologit.checkpoint.head import Role
+from isologit.checkpoint.opened import Checkpoint
 from isologit.checkpoint.tensors import TensorInfo
 from isologit.findings import HeadFacts, Model, Record
 from isologit.subject import LocatedSubject, Settings, head_facts, locate_subject, model_facts
@@ -45,16 +48,17 @@ class Inspection(Record, frozen=True, kw_only=True):
     """A checkpoint's tensors, and its head.
 
     ``bytes`` are those of all weight files, and ``to_fetch`` those that an audit would fetch;
-    ``tokenizer`` is that of a GGUF file.
+    ``tokenizer`` is that of a GGUF file. Where it is not clear which tensor the head is, or it is
+    not read, ``matrix``, ``head`` and ``to_fetch`` are null and a note says why.
     """
 
     schema: str = INSPECT_SCHEMA
     isologit: str
     model: Model
-    matrix: MatrixShape
-    head: HeadFacts
+    matrix: MatrixShape | None
+    head: HeadFacts | None
     bytes: int
-    to_fetch: int
+    to_fetch: int | None
     tokenizer: TokenizerFacts | None
     tensors: list[TensorFacts]
     notes: list[str]
@@ -79,10 +83,8 @@ def inspection_of(located: LocatedSubject, tensors: Iterable[TensorInfo]) -> Ins
     """Return what headers say of a subject, with the given ones of its tensors listed."""
     checkpoint, head = located.checkpoint, located.head
     info = head.form.info
-    tokenizer = gguf_tokenizer(checkpoint.gguf or {})
-    return Inspection(
-        isologit=__version__,
-        model=model_facts(checkpoint),
+    return msgspec.structs.replace(
+        listing_of(checkpoint, tensors),
         matrix=MatrixShape(
             tensor=head.tensor,
             role=head.role,
@@ -94,14 +96,29 @@ def inspection_of(located: LocatedSubject, tensors: Iterable[TensorInfo]) -> Ins
             why=head.why,
         ),
         head=head_facts(head),
-        bytes=checkpoint.size,
         to_fetch=checkpoint.missing(head.tensors),
+        notes=list(head.warnings),
+    )
+
+
+def listing_of(
+    checkpoint: Checkpoint, tensors: Iterable[TensorInfo], fault: str = ""
+) -> Inspection:
+    """Return some tensors of a checkpoint, and why its head cannot be told."""
+    tokenizer = gguf_tokenizer(checkpoint.gguf or {})
+    return Inspection(
+        isologit=__version__,
+        model=model_facts(checkpoint),
+        matrix=None,
+        head=None,
+        bytes=checkpoint.size,
+        to_fetch=None,
         tokenizer=tokenizer and TokenizerFacts(kind=tokenizer[0], tokens=tokenizer[1]),
         tensors=[
             TensorFacts(name=each.name, dtype=each.dtype, shape=list(each.shape), bytes=each.length)
             for each in tensors
         ],
-        notes=list(head.warnings),
+        notes=[fault] if fault else [],
     )
 
 

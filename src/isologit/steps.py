@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isologit.checkpoint.wording import counted
+from isologit.checkpoint.wording import counted, listed
 from isologit.clusters import ClusterChoice, comparison
 from isologit.equivalence.axes import PrincipalAxes, coordinates, direction
 from isologit.equivalence.partition import Partition, TokenIds
@@ -28,7 +28,7 @@ from isologit.findings import (
     ValueFacts,
 )
 from isologit.numerics import exact
-from isologit.numerics.formats import Float64s
+from isologit.numerics.formats import F32, Float64s
 from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, Vector
 from isologit.request import FileState, Pole
@@ -262,7 +262,9 @@ def notes(
         )
     if fewer := rows.bits.n_classes - rows.values.n_classes:
         why = "the sign of zeros is all that differs"
-        if head.matrix.coding is not None:
+        if head.matrix.stored_as == "f64":
+            why = "what differs is lost when the numbers are rounded"
+        elif head.matrix.coding is not None:
             why = "other stored bits stand for the same numbers"
         notes.append(f"{counted(fewer, 'fewer distinct row')} by value than by bits: {why}")
     if rows.nonfinite:
@@ -271,15 +273,19 @@ def notes(
         rest = "the figures are of the others" if logits.n_distinct else "there are no others"
         notes.append(f"{counted(logits.n_nan, 'logit')} without a number (NaN); {rest}")
     if logits is not None and logits.mode.n_tokens == 1:
-        notes.append("no two logits are equal: the most common one is merely the smallest")
-    if logits is not None and (head.bias is not None or head.scale or head.softcap):
-        notes.append("logits are the product's, before the head's bias, scale and softcap")
+        hint = " (--dtype bf16 gives those of 16 bits)" if logits.format is F32 else ""
+        notes.append(f"no two logits are equal: the most common one is merely the smallest{hint}")
+    after = {"bias": head.bias is not None, "scale": head.scale, "softcap": head.softcap}
+    if logits is not None and any(after.values()):
+        named = listed([name for name, there in after.items() if there])
+        notes.append(f"logits are the product's, before the head's {named}")
     return notes
 
 
 def rounded_state(given: FileState, state: State) -> list[str]:
     """Say so where a user's state had to be rounded to the compute format."""
-    changed = int((given.values != state.vector.values).sum())
+    rounded = state.vector.values
+    changed = int((~((given.values == rounded) | np.isnan(given.values))).sum())
     if not changed:
         return []
     return [

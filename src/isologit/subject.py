@@ -117,7 +117,11 @@ def locate_subject(spec: str, settings: Settings, arrived: Arrived = nothing) ->
     settings
         Which matrix is meant, and how figures are computed.
     """
-    checkpoint = open_checkpoint(spec, arrived)
+    return locate_in(open_checkpoint(spec, arrived), settings)
+
+
+def locate_in(checkpoint: Checkpoint, settings: Settings) -> LocatedSubject:
+    """Find the head of an opened checkpoint, by headers alone."""
     head = locate_head(checkpoint, tensor=settings.tensor, role=settings.role)
     return LocatedSubject(checkpoint, head, settings)
 

@@ -223,3 +223,35 @@ def test_equally_near_names_are_listed_and_not_chosen_among(write: Write) -> Non
         f"{checkpoint.spec} holds 2 tensors that could be lm_head.weight: a.lm_head.weight [9, 4], "
         "b.lm_head.weight [9, 4]. Name one with --tensor."
     )
+
+
+# Heads of another width, and quantised ones
+
+
+@pytest.mark.parametrize(
+    ("embedding", "head"),
+    [((V, D), (V, 2 * D)), ((V, D), (V // 2, 2 * D))],
+    ids=["factorised", "slices of several devices"],
+)
+def test_a_head_of_other_columns_than_the_embedding_is_not_passed_over(
+    write: Write, embedding: tuple[int, int], head: tuple[int, int]
+) -> None:
+    with pytest.raises(UnclearHeadError) as caught:
+        head_of(write, {EMBED: embedding, HEAD: head, NORM: (2 * D,)}, None)
+    assert "holds 2 matrices that could be the unembedding" in str(caught.value)
+    assert EMBED in str(caught.value)
+    assert HEAD in str(caught.value)
+
+
+def test_a_classifier_is_no_head(write: Write) -> None:
+    head = head_of(write, {EMBED: (V, D), "head.weight": (2, D)}, None)
+    assert head.tensor == EMBED
+
+
+@pytest.mark.parametrize(
+    "parts", [("qweight", "qzeros", "scales"), ("weight_packed", "weight_scale")]
+)
+def test_a_quantised_head_is_called_one(write: Write, parts: tuple[str, ...]) -> None:
+    tensors = {EMBED: (V, D)} | {f"lm_head.{part}": (D, 3) for part in parts}
+    with pytest.raises(UnclearHeadError, match="in a quantised form that is not read: lm_head"):
+        head_of(write, tensors, llama(tie_word_embeddings=False))

@@ -111,14 +111,20 @@ def test_a_layer_norm_is_told_by_its_epsilon(tmp_path: Path) -> None:
     np.testing.assert_array_equal(head.bias.values, HEAD[:, 0])
 
 
-@pytest.mark.parametrize(("rms", "layer", "said"), [(1e-5, 1e-5, "both"), (None, None, "neither")])
+@pytest.mark.parametrize(
+    ("rms", "layer", "said"),
+    [
+        (1e-5, 1e-5, "the header gives the ε of an RMSNorm and of a LayerNorm"),
+        (None, None, "the header gives no norm's ε"),
+    ],
+)
 def test_a_norm_of_no_or_two_kinds_is_unknown(
     tmp_path: Path, rms: float | None, layer: float | None, said: str
 ) -> None:
     path = write(tmp_path / "m.gguf", {"token_embd.weight": EMBED, **NORM}, rms=rms, layer=layer)
     norm = head_of(path).norm
     assert (norm.kind, norm.gamma) == ("unknown", None)
-    assert norm.source == f"the header gives {said} an RMSNorm's and a LayerNorm's ε"
+    assert norm.source == said
 
 
 def test_a_norm_without_parameters_is_one_of_ones(tmp_path: Path) -> None:

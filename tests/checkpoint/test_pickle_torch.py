@@ -253,7 +253,6 @@ class TestBothFormats:
             ([1, 2], "holds one object of type list"),
             (5, "holds one object of type int"),
             ({"model": [torch.ones(2)]}, "its keys are: model"),
-            (torch.ones(2), "holds one object of type Tensor"),
         ],
     )
     def test_a_file_without_named_tensors_is_no_checkpoint(
@@ -262,6 +261,19 @@ class TestBothFormats:
         with pytest.raises(NotACheckpointError) as caught:
             saved(whole, as_zip=FORMATS[format_])
         assert says in str(caught.value)
+
+    def test_a_tensor_alone_is_w(self, saved: Save, format_: str) -> None:
+        W = torch.randn(5, 4)
+        for whole in (W, torch.nn.Parameter(W)):
+            container = saved(whole, as_zip=FORMATS[format_])
+            assert bytes(container.read(container.tensors["W"])) == words(W)
+
+    def test_a_state_dict_within_a_model_s_checkpoint_is_found(
+        self, saved: Save, format_: str
+    ) -> None:
+        inner = {"lm_head.weight": torch.randn(5, 4)}
+        container = saved({"model": {"state_dict": inner, "n": 1}}, as_zip=FORMATS[format_])
+        assert list(container.tensors) == ["lm_head.weight"]
 
     def test_a_later_change_of_the_file_is_noticed(
         self, saved: Save, format_: str, tmp_path: Path

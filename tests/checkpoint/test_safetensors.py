@@ -116,7 +116,8 @@ def test_a_format_that_is_not_read_is_listed_and_refused_by_name_when_used(
         checkpoint.matrix("W")
     assert str(caught.value) == (
         f"{path}: W is stored as {stored}; BF16, F16, F32, F64, F8_E4M3, F8_E5M2, F8_E4M3FNUZ, "
-        "F8_E5M2FNUZ, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K are read"
+        "F8_E5M2FNUZ, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K are read. "
+        "Convert it to one of these, or name another tensor"
     )
 
 

@@ -16,6 +16,7 @@ from cli.command import finished, isologit, read_terminal, start
 from isologit import __version__
 from isologit.cli import main
 from isologit.cli.main import COMMANDS
+from isologit.errors import UnclearHeadError
 
 
 @pytest.fixture
@@ -77,6 +78,20 @@ class TestUsage:
         assert isologit("--version").out == f"isologit, version {__version__}\n"
 
 
+def test_inspect_lists_the_tensors_of_a_model_whose_head_is_not_clear(tmp_path: Path) -> None:
+    tensors = {"a.weight": np.ones((9, 3)), "b.weight": np.ones((9, 3)), "c": np.ones(3)}
+    folder = write_tensors(tmp_path / "m", tensors)
+    ran = isologit("inspect", folder)
+    assert ran.code == UnclearHeadError.exit_code
+    assert [line.split()[0] for line in ran.out.splitlines()[3:]] == ["a.weight", "b.weight", "c"]
+    assert ran.err.startswith("UnclearHeadError: ")
+    found = isologit("inspect", folder, "--json")
+    assert found.code == UnclearHeadError.exit_code
+    assert found.json["matrix"] is found.json["head"] is found.json["to_fetch"] is None
+    assert [tensor["name"] for tensor in found.json["tensors"]] == ["a.weight", "b.weight", "c"]
+    assert found.json["notes"] == [ran.err.removeprefix("UnclearHeadError: ").rstrip("\n")]
+
+
 class TestFailure:
     """Errors that are not the user's."""
 
@@ -85,7 +100,7 @@ class TestFailure:
         def fail(*_: object, **__: object) -> None:
             raise RuntimeError("two\nlines")
 
-        monkeypatch.setattr("isologit.subject.locate_subject", fail)
+        monkeypatch.setattr("isologit.checkpoint.open.open_checkpoint", fail)
 
     @pytest.mark.usefixtures("broken")
     def test_a_fault_is_one_line_that_asks_for_a_report(self, model: Path) -> None:
@@ -122,7 +137,7 @@ class TestFailure:
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("isologit.subject.locate_subject", interrupt)
+        monkeypatch.setattr("isologit.checkpoint.open.open_checkpoint", interrupt)
         ran = isologit("inspect", model)
         assert (ran.code, ran.out, ran.err.strip()) == (130, "", "interrupted")
 

@@ -50,16 +50,27 @@ def as_nobody() -> Iterator[None]:
 # Paths
 
 
-@pytest.mark.parametrize("spec", ["absent.safetensors", "a" * 60, "nul\0byte", "./a/b", "a/b/c"])
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
+        ("absent.safetensors", ""),
+        ("gpt2", " (hf://gpt2 if that is one)"),
+        ("nul\0byte", ""),
+        ("./a/b", ""),
+        ("a/b/c.gguf", " (hf://a/b/c.gguf if that is one)"),
+        ("org/name/", " (hf://org/name if that is one)"),
+        ("https://hub/org/name", ", without the address before it"),
+    ],
+)
 def test_what_is_no_path_and_no_model_of_the_hub_does_not_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, hint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     error = refusal(spec)
     assert type(error) is CheckpointNotFoundError
     assert str(error) == (
         spec.replace("\0", r"\x00") + " does not exist; give a file of weights, a model's "
-        "directory, or org/name[@revision] for a model of the hub"
+        f"directory, or org/name[@revision] for a model of the hub{hint}"
     )
 
 

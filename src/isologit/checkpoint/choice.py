@@ -151,14 +151,21 @@ def _stored(checkpoint: Checkpoint, known: KnownFamily | None) -> tuple[str | No
             named(checkpoint.tensors, known.family.output, where),
             named(checkpoint.tensors, known.family.input, where),
         )
-    # By names alone: what is no matrix, or far from the embedding's shape (a classifier), is no
-    # head. Mllama's embedding has a few rows more than its head.
+    # By names alone: what is no matrix, or has far fewer rows than the embedding (a classifier), is
+    # no head. Mllama's embedding has a few rows more than its head.
     wide = {info.name: info for info in matrices(checkpoint.tensors)}
     embedding = named(wide, ANY_INPUT, where)
+    columns = None
     if embedding is not None:
         rows, columns = wide.pop(embedding).shape
-        wide = {n: t for n, t in wide.items() if t.shape[1] == columns and 2 * t.shape[0] > rows}
+        wide = {n: t for n, t in wide.items() if t.shape[1] != columns or 2 * t.shape[0] > rows}
     outputs = {name for stem in ANY_OUTPUT if (name := named(wide, (stem,), where)) is not None}
+    # One of other columns may be the head of a model with a projection, or both may be slices of
+    # matrices that several devices share: no name tells.
+    unfitting = [n for n in outputs if columns is not None and wide[n].shape[1] != columns]
+    if unfitting and embedding is not None:
+        outputs.add(embedding)
+        wide[embedding] = checkpoint.tensors[embedding]
     if len(outputs) > 1:
         raise UnclearHeadError(
             f"{where} holds {len(outputs)} matrices that could be the unembedding: "
@@ -315,6 +322,18 @@ def _by_shape(
     raise UnclearHeadError(_unclear(checkpoint, fitting, rows, embedding, tie))
 
 
+def _coded_head(checkpoint: Checkpoint) -> str:
+    """Return the tensors that a quantised output matrix consists of, in words; else nothing.
+
+    GPTQ and AWQ write ``qweight``, compressed-tensors ``weight_packed``; MLX ``scales`` and
+    ``biases`` beside packed integers.
+    """
+    endings = ("qweight", "weight_packed", "scales")
+    names = {f"{stem.removesuffix('weight')}{ending}" for stem in ANY_OUTPUT for ending in endings}
+    found = [n for n in checkpoint.tensors if any(n == x or n.endswith("." + x) for x in names)]
+    return described(checkpoint.tensors[name] for name in found)
+
+
 def _unclear(
     checkpoint: Checkpoint,
     fitting: list[TensorInfo],
@@ -331,6 +350,11 @@ def _unclear(
         if checkpoint.source == "file" and is_one_shard(checkpoint.spec)
         else ""
     )
+    if coded := _coded_head(checkpoint):
+        return (
+            f"{where} stores its output matrix in a quantised form that is not read: {coded}. "
+            "Give a checkpoint whose head is not quantised, or in GGUF or 8-bit floats"
+        )
     if embedding is not None:
         return (
             f"{where} stores no output matrix, and {tie.words}; its matrices are: "

@@ -83,8 +83,10 @@ def _norm(arch: str, metadata: Mapping[str, Any]) -> NormRule:
     names = ("output_norm", "dec.output_norm")
     has_rms, has_layer = (f"{arch}.{key}" in metadata for key in (_RMS, _LAYER))
     if has_rms == has_layer:
-        said = "both" if has_rms else "neither"
-        return NormRule("unknown", why=f"the header gives {said} an RMSNorm's and a LayerNorm's ε")
+        why = "the header gives no norm's ε"
+        if has_rms:
+            why = "the header gives the ε of an RMSNorm and of a LayerNorm"
+        return NormRule("unknown", why=why)
     if has_rms:
         return NormRule("rms", names)
     return NormRule("layer", names, parameters=arch not in _NO_PARAMETERS)

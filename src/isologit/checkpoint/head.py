@@ -276,6 +276,7 @@ def _against_config(
     tokens = vocabulary_size(settings)
     width = settings.integer(*(known.family.width if known else ()), *_WIDTH_KEYS)
     got = f"{shown(tensor)} is {shown_shape(info.shape)}"
+    as_it_is = f" (--tensor {shown(tensor)} takes it as it is)"
     if tokens and width and (rows, columns) == (width[1], tokens) and rows != tokens:
         return (
             f"{got}, which is [d, V] by {settings.label} (vocab_size {tokens}, {width[0]} "
@@ -284,12 +285,12 @@ def _against_config(
         )
     if tokens and rows < tokens:
         return (
-            f"{got}; expected at least {tokens} rows, the vocab_size in {settings.label}",
+            f"{got}; expected at least {tokens} rows, the vocab_size in {settings.label}{as_it_is}",
             None,
         )
     if width and columns != width[1]:
         return (
-            f"{got}; expected {width[1]} columns, the {width[0]} in {settings.label}",
+            f"{got}; expected {width[1]} columns, the {width[0]} in {settings.label}{as_it_is}",
             None,
         )
     if tokens and rows > tokens:

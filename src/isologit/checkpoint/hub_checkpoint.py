@@ -91,6 +91,8 @@ def _selected(model: HubModel, asked: HubSpec) -> Index:
 
     where = shown(str(replace(asked, file=None)))
     if asked.file is not None:
+        # One that the model does not have is the client's to tell, with those that it has.
+        model.local(asked.file)
         names = shards_beside(asked.file) if asked.file.endswith(".gguf") else (asked.file,)
         require_all(names, where, is_there)
         return Index(names, {})

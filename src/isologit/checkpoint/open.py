@@ -3,11 +3,12 @@
 import os
 import re
 import stat
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.config import read_config
+from isologit.checkpoint.containers import READ_SUFFIXES
 from isologit.checkpoint.directory import (
     Index,
     read_index,
@@ -68,8 +69,7 @@ def open_checkpoint(spec: str | Path, arrived: Arrived = nothing) -> Checkpoint:
     if model is None or looks_local(str(spec)):
         raise CheckpointNotFoundError(
             f"{shown(str(spec))} does not exist; give a file of weights, a model's directory, or "
-            "org/name[@revision] for a model of the hub"
-            + (f" (hf://{shown(str(spec))} if that is one)" if model else "")
+            f"org/name[@revision] for a model of the hub{_hub_hint(str(spec))}"
         )
     # Not at the top: a local file needs none of it.
     from isologit.checkpoint.hub_checkpoint import open_hub_checkpoint
@@ -106,6 +106,21 @@ def _open_local(path: Path, spec: str, source: Literal["file", "directory"]) -> 
         containers={each.container.name: each.container for each in opened},
         size=sum(each.stat().st_size for each in paths),
     )
+
+
+def _hub_hint(spec: str) -> str:
+    """Return what a text could mean as a model of the hub, in words; nothing where it could not."""
+    if spec.startswith(("http://", "https://")):
+        return ", without the address before it"
+    # A file of weights without a folder before it is a path that was mistyped.
+    is_path = spec[:1] in ("", ".", "/", "~") or (
+        "/" not in spec and PurePath(spec).suffix.lower() in READ_SUFFIXES
+    )
+    try:
+        possible = None if is_path else parse_hub_spec(f"hf://{spec.strip('/')}")
+    except CheckpointNotFoundError:
+        possible = None
+    return "" if possible is None else f" ({shown(str(possible))} if that is one)"
 
 
 def _parts_of(path: Path) -> tuple[str, ...]:

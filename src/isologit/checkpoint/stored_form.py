@@ -122,7 +122,10 @@ def form_of(
         note = f"{shown(info.name)} is stored as {dtype}: figures are of the dequantised values"
         return StoredForm(info, dtype.lower(), F32, note=note)
     if dtype == "F64":
-        note = f"{shown(info.name)} is stored as F64: figures are of its values rounded once to f32"
+        note = (
+            f"{shown(info.name)} is stored as F64: figures are of its values rounded once to f32, "
+            "where what is too large is infinite and what is too small is 0"
+        )
         return StoredForm(info, "f64", F32, note=note)
     if dtype not in FLOAT8:
         raise _unsupported(spec, info, (*PLAIN, "F64", *FLOAT8, *BLOCKS))
@@ -188,7 +191,7 @@ def vector_of(content: memoryview, info: TensorInfo, format_: Format) -> Vector:
 def _unsupported(spec: str, info: TensorInfo, read: Sequence[str]) -> UnsupportedFormatError:
     return UnsupportedFormatError(
         f"{shown(spec)}: {shown(info.name)} is stored as {shown(info.dtype)}; "
-        f"{', '.join(read)} are read"
+        f"{', '.join(read)} are read. Convert it to one of these, or name another tensor"
     )
 
 

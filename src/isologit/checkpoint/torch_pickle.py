@@ -40,11 +40,12 @@ NESTED_KEYS = ("model", "state_dict", "model_state_dict", "module")
 def read_torch(path: Path) -> Container:
     """Read what `torch.save` wrote: the pickle, and of the tensors where they lie.
 
-    The tensors are those of a mapping from names to tensors, under one of `NESTED_KEYS` or, failing
-    these, at the top. Names stay as they are (``module.``, ``_orig_mod.``), and what is not a
-    tensor is passed over. Tensors of any device are read on the CPU. Two names of the same memory
-    get equal offsets and lengths. Sparse, quantized and meta tensors, and such as torch computed
-    while it read, are listed with a dtype that says so, a length of 0 and no bytes.
+    The tensors are those of a mapping from names to tensors, under one of `NESTED_KEYS`, or one of
+    these within it, or, failing these, at the top; a tensor alone is called W. Names stay as they
+    are (``module.``, ``_orig_mod.``), and what is not a tensor is passed over. Tensors of any
+    device are read on the CPU. Two names of the same memory get equal offsets and lengths. Sparse,
+    quantized and meta tensors, and such as torch computed while it read, are listed with a dtype
+    that says so, a length of 0 and no bytes.
 
     A file of the zip format (torch 1.6 and later) is mapped, and its tensors stay where they lie;
     one that is a view with gaps is copied when it is first read, and all are where the file is
@@ -142,6 +143,8 @@ def _state_dict(torch: Any, content: Any, where: str) -> dict[str, Any]:
             if isinstance(name, str) and type(value) in (torch.Tensor, torch.nn.Parameter)
         }
 
+    if type(content) in (torch.Tensor, torch.nn.Parameter):
+        return {"W": torch.Tensor.detach(content)}
     if not isinstance(content, dict):
         kind = shown(type(content).__name__)
         raise NotACheckpointError(
@@ -150,8 +153,13 @@ def _state_dict(torch: Any, content: Any, where: str) -> dict[str, Any]:
         )
     for key in NESTED_KEYS:
         nested = dict.get(content, key)
-        if isinstance(nested, dict) and (found := tensors(nested)):
-            return found
+        if not isinstance(nested, dict):
+            continue
+        # A trainer's checkpoint may hold a model's, which holds the state dict.
+        deeper = (dict.get(nested, inner) for inner in NESTED_KEYS)
+        for each in (nested, *deeper):
+            if isinstance(each, dict) and (found := tensors(each)):
+                return found
     if found := tensors(content):
         return found
     keys = (shown(key) if isinstance(key, str) else type(key).__name__ for key in content)

@@ -7,6 +7,7 @@ import click
 
 from isologit.cli import options
 from isologit.cli.fetching import open_model
+from isologit.subject import LocatedSubject
 
 
 @click.command("classes")
@@ -69,7 +70,15 @@ def command(
         at = read_members(members)
     elif state is not None:
         at = FileState(read_state(state, index), str(state))
-    subject = open_model(model, shared)
+
+    def check(located: LocatedSubject) -> None:
+        """Find before W is fetched what its number of rows has against the request."""
+        from isologit.equivalence.states import token_id_list
+
+        if token is not None:
+            token_id_list([token], located.head.form.info.shape[0], "--token")
+
+    subject = open_model(model, shared, check)
     # Not before: W is being digested beside these.
     from isologit.classes import classes_of
     from isologit.cli import terminal

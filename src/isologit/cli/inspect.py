@@ -8,6 +8,7 @@ import click
 from isologit.checkpoint.head import Role
 from isologit.cli import options
 from isologit.cli.fetching import fetching
+from isologit.errors import CheckpointError
 
 
 @click.command("inspect")
@@ -47,15 +48,24 @@ def command(
     """
     if output is not None and not fetch:
         raise click.UsageError("-o says where --fetch writes; give that too")
+    from isologit.checkpoint.open import open_checkpoint
     from isologit.cli import terminal
-    from isologit.inspection import inspection_of
-    from isologit.output.tables import inspection_page
-    from isologit.subject import Settings, load_subject, locate_subject
+    from isologit.inspection import inspection_of, listing_of
+    from isologit.output.tables import inspection_page, listing_page
+    from isologit.subject import Settings, load_subject, locate_in
 
     paths: list[Path] = []
     with fetching(quiet=quiet) as arrived:
-        located = locate_subject(model, Settings(tensor=tensor, role=role), arrived)
-        findings = inspection_of(located, located.checkpoint.tensors.values())
+        checkpoint = open_checkpoint(model, arrived)
+        tensors = checkpoint.tensors.values()
+        try:
+            located = locate_in(checkpoint, Settings(tensor=tensor, role=role))
+        except CheckpointError as error:
+            # What there is helps to choose; the error still ends the command, with its own code.
+            known = listing_of(checkpoint, tensors, str(error))
+            terminal.deliver(known, partial(listing_page, known), [], as_json=as_json, quiet=quiet)
+            raise
+        findings = inspection_of(located, tensors)
         if fetch:
             from isologit.output.directory import check_target
             from isologit.output.matrix_file import write_matrix

@@ -37,9 +37,12 @@ def check_target(target: Path, *, force: bool) -> None:
     Raises
     ------
     OutputExistsError
+    OutputWriteError
+        No directory can be made there.
     """
     # lexists takes any name: one that is too long is for the write to refuse.
     if not os.path.lexists(target):
+        _require_writable(target)
         return
     if not force:
         raise OutputExistsError(
@@ -51,6 +54,18 @@ def check_target(target: Path, *, force: bool) -> None:
         raise OutputExistsError(
             f"{target} exists and {foreign}; nothing was touched. --force replaces only a "
             "directory that isologit wrote. Choose another directory"
+        )
+
+
+def _require_writable(target: Path) -> None:
+    """Check that a directory can be made, by its nearest parent that is there."""
+    parent = target.absolute().parent
+    while not os.path.lexists(parent) and parent != parent.parent:
+        parent = parent.parent
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise OutputWriteError(
+            f"{target} could not be written: {shown(str(parent))} is no directory that may be "
+            "written to; nothing was left behind. Choose a directory with room and write permission"
         )
 
 

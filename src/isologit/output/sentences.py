@@ -101,8 +101,9 @@ def tokenizer(facts: TokenizerFacts | None) -> list[str]:
 
 def sizes(facts: Inspection) -> list[str]:
     """Return how much of a checkpoint W is, and how much of it has to be fetched."""
+    assert facts.matrix is not None
     lines = [f"W is {facts.matrix.bytes:,} of {facts.bytes:,} bytes"]
-    if facts.model.source == "hub":
+    if facts.model.source == "hub" and facts.to_fetch is not None:
         here = "; the rest of what is needed is here" if facts.to_fetch < facts.matrix.bytes else ""
         lines.append(
             f"{n_bytes(facts.to_fetch)} of {n_bytes(facts.bytes)} to fetch{here}"
@@ -167,7 +168,7 @@ def rows(facts: RowFacts, matrix: MatrixFacts) -> list[str]:
             f"{plural(facts.by_value.sizes[0], 'token')}"
         )
     elif matrix.dtype != matrix.values_dtype:
-        lines.append("Once decoded they are as many: no two of them have equal values")
+        lines.append(f"{plural(facts.distinct_values, 'distinct row')} once decoded, as many")
     kinds = [
         (facts.zero, "zero"),
         (facts.subnormal, "subnormal"),
@@ -175,7 +176,8 @@ def rows(facts: RowFacts, matrix: MatrixFacts) -> list[str]:
     ]
     special = [plural(n, f"{kind} row") for n, kind in kinds if n]
     if special:
-        lines.append("Of these: " + ", ".join(special))
+        decoded = " once decoded" if matrix.dtype != matrix.values_dtype else ""
+        lines.append(f"Of these{decoded}: " + ", ".join(special))
     return lines
 
 
@@ -301,7 +303,10 @@ def mode(facts: ValueFacts, what: str, vocabulary: int) -> list[str]:
 def cluster(facts: ClusterFacts | None, dtype: str) -> list[str]:
     """Return what the cluster is and why, or that there is none."""
     if facts is None:
-        return ["None: no group of distinct rows stands out from the rest of the vocabulary"]
+        return [
+            "None: no group of distinct rows stands out from the rest of the vocabulary "
+            "(the tokens of a row class are one row)"
+        ]
     lines = [f"Cluster size: {plural(facts.size, 'token')}", f"  why: {facts.why}"]
     if facts.cosine is not None:
         shown = number(facts.cosine, dtype)

@@ -18,7 +18,7 @@ from isologit.findings import (
     RowFacts,
     ValueFacts,
 )
-from isologit.inspection import Inspection
+from isologit.inspection import Inspection, TensorFacts
 from isologit.output import sentences
 
 if TYPE_CHECKING:
@@ -74,25 +74,41 @@ def classes_page(findings: Classes) -> RenderableType:
 
 def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableType:
     """Return the head and why, and the tensors (matrices alone, unless asked for all)."""
+    matrix = findings.matrix
+    assert matrix is not None
+    shown = [
+        info
+        for info in findings.tensors
+        if every_tensor or (len(info.shape) == 2 and matrix.shape[0] in info.shape)
+    ]
+    hidden = len(findings.tensors) - len(shown)
+    more = [f"… and {counted(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
+    table = _tensors(shown, matrix.tensor)
+    return Group(*_head(findings), "", table, *_lines(more), *_notes(findings.notes))
+
+
+def listing_page(findings: Inspection) -> RenderableType:
+    """Return every tensor of a checkpoint whose head cannot be told."""
+    return Group(
+        *_lines([f"{findings.model.name}: {counted(len(findings.tensors), 'tensor')}"]),
+        *_lines(sentences.tokenizer(findings.tokenizer)),
+        "",
+        _tensors(findings.tensors, None),
+    )
+
+
+def _tensors(infos: Sequence[TensorFacts], chosen: str | None) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("tensor", overflow="fold")
     table.add_column("dtype")
     table.add_column("shape")
     table.add_column("bytes", justify="right")
-    vocabulary = findings.matrix.shape[0]
-    shown = [
-        info
-        for info in findings.tensors
-        if every_tensor or (len(info.shape) == 2 and vocabulary in info.shape)
-    ]
-    for info in shown:
-        mark = " ← W" if info.name == findings.matrix.tensor else ""
+    for info in infos:
+        mark = " ← W" if info.name == chosen else ""
         table.add_row(
             _text(info.name + mark), _text(info.dtype), str(info.shape), f"{info.bytes:,}"
         )
-    hidden = len(findings.tensors) - len(shown)
-    more = [f"… and {counted(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
-    return Group(*_head(findings), "", table, *_lines(more), *_notes(findings.notes))
+    return table
 
 
 def opening_page(findings: Inspection) -> RenderableType:
@@ -101,6 +117,8 @@ def opening_page(findings: Inspection) -> RenderableType:
 
 
 def _head(findings: Inspection) -> list[RenderableType]:
+    assert findings.matrix is not None
+    assert findings.head is not None
     commit = findings.model.revision
     return [
         *_lines(sentences.matrix(findings.matrix, findings.model.name)),
@@ -134,6 +152,8 @@ def cache_page(findings: "Cache") -> RenderableType:
 
 def removed_page(findings: "Removed") -> RenderableType:
     """Return how much was removed."""
+    if not findings.freed:
+        return Text(f"Nothing that is kept in {findings.directory} is of that name")
     return Text(f"{sentences.n_bytes(findings.freed)} freed in {findings.directory}")
 
 
@@ -270,9 +290,12 @@ def _centroid(centroid: CentroidFacts, whose: str, dtype: str) -> Sequence[str]:
 
 
 def _logits(findings: Audit | Classes, logits: ValueFacts, vocabulary: int) -> list[RenderableType]:
+    biased = " (without the head's bias)" if findings.head.bias is not None else ""
     parts = [
         *_section("Dot products", sentences.distribution(logits, "Dot product")),
-        *_section("Logit equivalence class", sentences.mode(logits, "dot product", vocabulary)),
+        *_section(
+            f"Logit equivalence class{biased}", sentences.mode(logits, "dot product", vocabulary)
+        ),
     ]
     if findings.own_class is not None and findings.state is not None:
         parts += _section(
