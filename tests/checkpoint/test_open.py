@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isologit.checkpoint.directory import select_weights
 from isologit.checkpoint.head import find_head
 from isologit.checkpoint.open import open_checkpoint
 from isologit.errors import (
+    MissingShardError,
     NotACheckpointError,
     TensorNotFoundError,
     TensorShapeError,
@@ -236,3 +238,41 @@ def test_opening_reads_headers_alone(write: Write) -> None:
     tracemalloc.stop()
     assert checkpoint.tensors["W"].shape == (4096, 4096)
     assert peak < 1 << 20
+
+
+def test_a_projector_beside_a_gguf_model_is_not_taken_for_it(tmp_path: Path) -> None:
+    for name in ("mmproj-model-f16.gguf", "model-Q8_0.gguf"):
+        (tmp_path / name).touch()
+    assert select_weights([p.name for p in tmp_path.iterdir()], "here").files == (
+        "model-Q8_0.gguf",
+    )
+    with pytest.raises(NotACheckpointError, match=r"Give one, as here/a\.gguf"):
+        select_weights(["mmproj-a.gguf", "a.gguf", "b.gguf"], "here")
+
+
+def test_a_gguf_model_with_a_part_missing_says_which(tmp_path: Path) -> None:
+    (tmp_path / "m-00001-of-00002.gguf").touch()
+    with pytest.raises(MissingShardError, match=r"1 is not there: m-00002-of-00002\.gguf"):
+        open_checkpoint(tmp_path)
+
+
+def test_slices_for_several_devices_are_no_model_each(tmp_path: Path) -> None:
+    for n in range(2):
+        (tmp_path / f"consolidated.0{n}.pth").touch()
+    for spec in (tmp_path, tmp_path / "consolidated.00.pth"):
+        with pytest.raises(NotACheckpointError, match=r"a part of every matrix; merge them first"):
+            open_checkpoint(spec)
+
+
+def test_optimizers_beside_a_pickle_are_not_weights() -> None:
+    names = ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "my_model.bin"]
+    assert select_weights(names, "here").files == ("my_model.bin",)
+
+
+def test_safetensors_go_before_pickles_and_these_before_gguf_and_arrays() -> None:
+    names = ["W.npy", "m.gguf", "pytorch_model.bin", "model.safetensors"]
+    expected = [("model.safetensors",), ("pytorch_model.bin",), ("m.gguf",), ("W.npy",)]
+    for n, files in enumerate(expected):
+        assert select_weights(names[: len(names) - n], "here").files == files
+    index = select_weights(["pytorch_model.bin.index.json", "x.gguf"], "here").index
+    assert index == "pytorch_model.bin.index.json"

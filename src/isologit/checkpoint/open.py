@@ -11,6 +11,7 @@ from isologit.checkpoint.config import read_config
 from isologit.checkpoint.containers import READ_SUFFIXES
 from isologit.checkpoint.directory import (
     Index,
+    is_slice,
     read_index,
     require_all,
     select_weights,
@@ -125,6 +126,11 @@ def _hub_hint(spec: str) -> str:
 
 def _parts_of(path: Path) -> tuple[str, ...]:
     """Return the files of a model of which one is given: all parts of a split GGUF, else itself."""
+    if is_slice(path.name) and len(list(path.parent.glob("consolidated.*[0-9].*"))) > 1:
+        raise NotACheckpointError(
+            f"{shown(str(path))} is one slice of a model for several devices, with a part of every "
+            "matrix; merge them first, or give the model as transformers has it"
+        )
     if path.suffix != ".gguf":
         return (path.name,)
     names = shards_beside(path.name)
@@ -141,6 +147,8 @@ def _selected(directory: Path) -> Index:
         raise NotACheckpointError(f"{where} cannot be listed: {error.strerror or error}") from error
     selection = select_weights(names, where)
     if selection.index is None:
+        if len(selection.files) > 1:
+            require_all(selection.files, where, lambda name: _is_file(directory / name))
         return Index(selection.files, {})
     path = directory / selection.index
     source = MappedFile(path)
