@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,11 @@ def forget_everything(hub: Hub) -> None:
     """Remove both caches, and what was noted of requests."""
     shutil.rmtree(hub.home, ignore_errors=True)
     hub.forget()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)

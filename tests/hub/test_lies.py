@@ -1,6 +1,7 @@
 """Servers that do not send what was asked for: refused at once, and nothing of it is kept."""
 
 import socket
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,18 @@ import pytest
 
 from hub import hub_server
 from hub.hub_server import Answer, Hub
-from hub.published import FILE, NORM, W_BYTES, W, fetched, folder_of, kept, opened, true_bytes
+from hub.published import (
+    FILE,
+    NORM,
+    W_BYTES,
+    W,
+    fetched,
+    folder_of,
+    kept,
+    opened,
+    true_bytes,
+    wait_until,
+)
 from isologit.checkpoint.hub import transfer
 from isologit.errors import HubTransferError
 
@@ -20,6 +32,7 @@ LIES: dict[str, tuple[Callable[[Answer], None], str]] = {
     "more, announced": (hub_server.announces_more, "announces [0-9]+ bytes; expected"),
     "more, in chunks": (hub_server.sends_more, "sent more than the [0-9,]+ bytes asked for"),
     "another range": (hub_server.shifts_the_range, "says that it sends bytes [0-9]+-"),
+    "another beginning": (hub_server.begins_elsewhere, "says that it sends bytes [0-9]+-"),
     "a shorter range": (hub_server.shortens_the_range, "says that it sends bytes [0-9]+-"),
     "another total": (hub_server.says_another_total, "says that it sends bytes .*/9999999"),
     "no range": (hub_server.says_no_range, "says that it sends no range"),
@@ -88,6 +101,20 @@ def test_a_server_that_takes_to_lying_half_way_spoils_nothing(
     assert fetched(model) == true_bytes(folder, model)
 
 
+def test_one_lie_ends_the_fetch_while_other_connections_hang(
+    hub: Hub, folder: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 20)
+    hub.misbehave("cdn", hub_server.hangs, after=1)
+    hub.misbehave("cdn", hub_server.shifts_the_range, after=3, times=1)
+    model = opened("org/name")
+    begun = time.monotonic()
+    with pytest.raises(HubTransferError, match="says that it sends"):
+        fetched(model)
+    assert time.monotonic() - begun < 2
+    assert kept(hub, ".tensor") == kept(hub, ".part") == []
+
+
 def test_a_whole_file_is_not_downloaded_before_it_is_refused(hub: Hub, tmp_path: Path) -> None:
     big = tmp_path / "big"
     big.mkdir()
@@ -102,6 +129,8 @@ def test_a_whole_file_is_not_downloaded_before_it_is_refused(hub: Hub, tmp_path:
         container.read(container.tensors["a"])
     # What lay in the system's buffers, of six connections: not 6 × 96 MB.
     assert hub.sent_as("cdn") < 64 << 20
+    # The connections are closed: nobody goes on sending.
+    wait_until(lambda: all(seen.is_over for seen in hub.of("cdn")), seconds=3)
 
 
 def test_an_etag_that_changes_half_way_is_refused(hub: Hub, folder: Path, commit: str) -> None:
@@ -136,15 +165,18 @@ def test_an_etag_that_differs_from_the_header_s_is_refused(
         ({"X_Repo_Commit": "b" * 40}, f"commit {'b' * 40}"),
         ({"X_Repo_Commit": ""}, "commit None"),
         ({"X_Linked_Size": "7"}, "7 bytes, and 12,"),
+        ({"X_Linked_Etag": f'"{"e" * 64}"'}, "content eee"),
     ],
-    ids=["another commit", "no commit", "another size"],
+    ids=["another commit", "no commit", "another size", "another hash"],
 )
 def test_a_hub_that_speaks_of_another_file_is_refused(
     hub: Hub, folder: Path, commit: str, headers: dict[str, str], says: str
 ) -> None:
+    size = str((folder / FILE).stat().st_size)
+    said = {"X_Repo_Commit": commit, "X_Linked_Size": size, "X_Linked_Etag": '"x"', **headers}
+
     def speaks(answer: Answer) -> None:
-        said = {"X_Repo_Commit": commit, "X_Linked_Size": str((folder / FILE).stat().st_size)}
-        answer.send(302, b"", Location=hub.cdn, X_Linked_Etag='"x"', **{**said, **headers})
+        answer.send(302, b"", Location=hub.cdn, **said)
 
     hub.misbehave("resolve", speaks)
     with pytest.raises(HubTransferError, match=says):

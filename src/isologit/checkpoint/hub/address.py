@@ -1,17 +1,19 @@
 """Where a file of a commit is to be had: asked when it is needed, and again when it has expired."""
 
+import re
 from collections.abc import Generator
 from contextlib import closing
 from threading import Event, Lock
 
 from isologit.checkpoint.hub import client
-from isologit.checkpoint.hub.client import Location
+from isologit.checkpoint.hub.client import Listed, Location
 from isologit.checkpoint.hub.failures import Lied, Subject, failure_of, offline
 from isologit.checkpoint.hub.patience import Patience, patiently
 from isologit.checkpoint.hub.ranges import Refused, ranged
 from isologit.checkpoint.wording import shown
 from isologit.errors import HubTransferError
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # How often in a row an address is asked for anew without a byte having come of the last one.
 RENEWALS = 4
 
@@ -23,16 +25,17 @@ class Address:
     ----------
     subject
         The file, with its commit.
-    size
-        Its bytes, as the hub lists them; None where it does not say.
+    listed
+        What the hub's list says of it.
     patience
         For the requests.
     """
 
-    def __init__(self, subject: Subject, size: int | None, patience: Patience) -> None:
+    def __init__(self, subject: Subject, listed: Listed, patience: Patience) -> None:
         self.subject = subject
         self.patience = patience
-        self._size = size
+        self._size = listed.size
+        self._content = listed.content
         self._lock = Lock()
         self._location: Location | None = None
         self._renewals = 0
@@ -132,6 +135,7 @@ class Address:
         contradictions = (
             (found.commit != self.subject.revision, f"commit {shown(str(found.commit))}"),
             (before is None, "no size"),
+            (self._is_another(found.etag), f"content {shown(str(found.etag))}"),
             (found.size not in (None, before), f"{found.size or 0:,} bytes, and {before or 0:,}"),
         )
         for is_one, what in contradictions:
@@ -139,3 +143,8 @@ class Address:
                 lie = Lied(f"{self.subject.hub} says of it: {what}")
                 raise failure_of(lie, self.subject).final
         self._size = before
+
+    def _is_another(self, etag: str | None) -> bool:
+        # Of large files the hub gives the sha256 as ETag; a mirror may give something else.
+        both = (etag or "", self._content or "")
+        return all(map(_SHA256.fullmatch, both)) and len(set(both)) > 1

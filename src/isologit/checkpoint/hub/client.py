@@ -5,7 +5,7 @@ imported inside functions alone, for it takes a quarter of a second. Every funct
 and raises what the client raises; `patience` asks again.
 """
 
-import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -81,9 +81,14 @@ def settings() -> Any:
     HubOfflineError
         It does not start, for a setting that it cannot read.
     """
+    name = "huggingface_hub.constants"
+    if (constants := sys.modules.get(name)) is not None:
+        return constants
     try:
-        with _quiet_warnings():
-            from huggingface_hub import constants
+        # Some settings warn as they are read.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return import_module(name)
     except ImportError as error:
         raise MissingExtraError(
             f"models of the hub need huggingface_hub, which cannot be imported ({error}); run pip "
@@ -93,7 +98,6 @@ def settings() -> Any:
         raise HubOfflineError(
             f"huggingface_hub cannot be started: {error}; check the environment's HF_ variables"
         ) from error
-    return constants
 
 
 def endpoint() -> str:
@@ -104,26 +108,6 @@ def endpoint() -> str:
 def is_offline() -> bool:
     """Whether HF_HUB_OFFLINE is set."""
     return bool(settings().HF_HUB_OFFLINE)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep huggingface_hub from printing: progress bars, log lines and warnings are cli's."""
-    constants, utils = settings(), _utils()
-    logger = logging.getLogger("huggingface_hub")
-    level, bars = logger.level, not utils.are_progress_bars_disabled()
-    # A user who has set HF_HUB_DISABLE_PROGRESS_BARS=0 wants them.
-    bars = bars and constants.HF_HUB_DISABLE_PROGRESS_BARS is None
-    with _quiet_warnings():
-        logger.setLevel(logging.CRITICAL + 1)
-        if bars:
-            utils.disable_progress_bars()
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-            if bars:
-                utils.enable_progress_bars()
 
 
 def list_files(repo_id: str, revision: str | None) -> tuple[str, dict[str, Listed]]:
@@ -235,13 +219,6 @@ def _ours() -> Iterator[None]:
         yield
     finally:
         _asking.reset(token)
-
-
-@contextmanager
-def _quiet_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _timeout() -> float:

@@ -23,6 +23,7 @@ from isologit.checkpoint.hub.hf_cache import (
 )
 from isologit.checkpoint.hub.patience import Patience, patiently
 from isologit.checkpoint.hub.progress import Arrived, nothing
+from isologit.checkpoint.hub.quiet import quiet
 from isologit.checkpoint.hub.records import (
     is_commit,
     note_commit,
@@ -63,6 +64,7 @@ class HubModel:
     _listed: Mapping[str, Listed] = field(repr=False)
     _arrived: Arrived = field(repr=False)
     _patience: Patience = field(repr=False)
+    _answers: Event = field(repr=False)
 
     def path(self, name: str) -> Path:
         """Return where a small file lies in the Hugging Face cache, fetching it whole if need be.
@@ -79,7 +81,16 @@ class HubModel:
         subject = self._subject(name)
         if client.is_offline():
             raise offline(subject)
-        with client.quiet():
+        with quiet():
+            if not self._answers.is_set():
+                # hf_hub_download waits minutes for a hub that does not answer.
+                patiently(
+                    lambda: client.locate(self.repo_id, self.commit, name),
+                    subject,
+                    self._patience,
+                    Event(),
+                )
+                self._answers.set()
             return patiently(
                 lambda: client.download(self.repo_id, self.commit, name),
                 subject,
@@ -126,7 +137,7 @@ class HubModel:
         file = self._of(name)
         subject = self._subject(name)
         key = Key(self.repo_id, self.commit, name, file.content, "", 0, 0)
-        address = Address(subject, file.size, self._patience)
+        address = Address(subject, file, self._patience)
         return RemoteSource(str(subject), address, key, self._arrived)
 
     def remote_tensors(
@@ -168,6 +179,7 @@ def open_hub(spec: HubSpec, arrived: Arrived = nothing) -> HubModel:
     patience = Patience()
     asked_for = spec.revision if is_commit(spec.revision) else None
     known = noted_files(spec.repo_id, asked_for) if asked_for else None
+    answers = Event()
     files: Mapping[str, Listed]
     if asked_for and known is not None:
         commit, files = asked_for, known
@@ -175,6 +187,7 @@ def open_hub(spec: HubSpec, arrived: Arrived = nothing) -> HubModel:
         commit, files = _known(spec, subject)
     else:
         commit, files = _asked(spec, subject, patience)
+        answers.set()
     return HubModel(
         repo_id=spec.repo_id,
         revision=spec.revision,
@@ -183,12 +196,13 @@ def open_hub(spec: HubSpec, arrived: Arrived = nothing) -> HubModel:
         _listed=files,
         _arrived=arrived,
         _patience=patience,
+        _answers=answers,
     )
 
 
 def _asked(spec: HubSpec, subject: Subject, patience: Patience) -> tuple[str, Mapping[str, Listed]]:
     """Ask the hub, and note what it says."""
-    with client.quiet():
+    with quiet():
         commit, files = patiently(
             lambda: client.list_files(spec.repo_id, spec.revision), subject, patience, Event()
         )

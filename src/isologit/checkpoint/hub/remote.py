@@ -16,6 +16,7 @@ from isologit.checkpoint.hub.address import Address
 from isologit.checkpoint.hub.failures import Subject, offline
 from isologit.checkpoint.hub.patience import patiently
 from isologit.checkpoint.hub.progress import Arrived, Fetch
+from isologit.checkpoint.hub.quiet import quiet
 from isologit.checkpoint.hub.store import (
     Key,
     bytes_here,
@@ -150,7 +151,7 @@ class RemoteSource:
 
         if client.is_offline():
             raise offline(self.subject, "its header" if start < FIRST_BYTES else "")
-        with client.quiet():
+        with quiet():
             return patiently(rest, self.subject, self._address.patience, self._go_on)
 
     def _key_of(self, info: TensorInfo) -> Key:

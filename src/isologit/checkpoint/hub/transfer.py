@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import closing
 from threading import Event, Lock, Thread
 
-from isologit.checkpoint.hub import client
 from isologit.checkpoint.hub.address import Address
 from isologit.checkpoint.hub.failures import Lied, failure_of
 from isologit.checkpoint.hub.part import Outdated, Part
 from isologit.checkpoint.hub.patience import Stopped
+from isologit.checkpoint.hub.quiet import quiet
 
 CONNECTIONS = 6
 PIECE_BYTES = 16 << 20
@@ -87,7 +87,7 @@ class _Transfer:
             Thread(target=self._work, name="fetch", daemon=True)
             for _ in range(min(CONNECTIONS, len(self._pieces)))
         ]
-        with client.quiet():
+        with quiet():
             try:
                 for thread in threads:
                     thread.start()
