@@ -316,6 +316,7 @@ def test_a_terminal_shows_a_bar_with_the_rate_and_the_time_left(hub: Hub, large:
     assert on_the_way, states
     assert any(re.search(r"\d [KM]iB/s", line) for line in on_the_way)
     assert any(re.search(r"0:00:0\d", line) for line in on_the_way)
+    assert "asking the hub, reading headers" in drawn[: drawn.index("model.embed_tokens.weight")]
     assert "fetched model" not in drawn
 
 

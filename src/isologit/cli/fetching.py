@@ -1,5 +1,7 @@
 """Opening a model for a command: of a hub model its headers first, then its bytes with a bar."""
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,10 +31,26 @@ def open_model(
         Called with what the headers of a hub model say, before anything else of it is fetched.
     """
     with fetching(quiet=shared.quiet) as arrived:
-        located = locate_subject(model, shared.settings, arrived)
+        with asking(model, quiet=shared.quiet):
+            located = locate_subject(model, shared.settings, arrived)
         if first is not None and located.checkpoint.source == "hub":
             first(located)
         return load_subject(located)
+
+
+@contextmanager
+def asking(model: str, *, quiet: bool) -> Iterator[None]:
+    """Show on a terminal that a hub is being asked, and headers read, as long as the context lasts.
+
+    Of what lies here nothing is shown: that takes no time.
+    """
+    if quiet or os.path.lexists(model) or not sys.stderr.isatty():
+        yield
+        return
+    from isologit.cli.terminal import Words
+
+    with Words().status("asking the hub, reading headers"):
+        yield
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import click
 
 from isologit.checkpoint.head import Role
 from isologit.cli import options
-from isologit.cli.fetching import fetching
+from isologit.cli.fetching import asking, fetching
 from isologit.errors import CheckpointError
 
 
@@ -56,8 +56,9 @@ def command(
 
     paths: list[Path] = []
     with fetching(quiet=quiet) as arrived:
-        checkpoint = open_checkpoint(model, arrived)
-        tensors = checkpoint.tensors.values()
+        with asking(model, quiet=quiet):
+            checkpoint = open_checkpoint(model, arrived)
+            tensors = checkpoint.tensors.values()
         try:
             located = locate_in(checkpoint, Settings(tensor=tensor, role=role))
         except CheckpointError as error:
