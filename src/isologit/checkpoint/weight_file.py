@@ -8,10 +8,8 @@ from typing import Any
 from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.containers import kind_of
 from isologit.checkpoint.gguf import read_gguf
-from isologit.checkpoint.numpy_file import read_npy, read_npz
 from isologit.checkpoint.safetensors import read_header
 from isologit.checkpoint.tensors import Container, MappedTensors, TensorInfo
-from isologit.checkpoint.torch_pickle import read_torch
 from isologit.checkpoint.wording import shown
 from isologit.errors import MalformedHeaderError, MissingShardError
 
@@ -39,11 +37,15 @@ def open_file(path: Path) -> OpenedFile:
         case "gguf":
             header = read_gguf(source)
             return OpenedFile(MappedTensors(source, header.tensors), header.metadata)
-        case "npy":
-            return OpenedFile(read_npy(source))
-        case "npz":
-            return OpenedFile(read_npz(source))
+        # Not at the top: archives bring much that no other file needs.
+        case "npy" | "npz" as kind:
+            from isologit.checkpoint import numpy_file
+
+            read = numpy_file.read_npy if kind == "npy" else numpy_file.read_npz
+            return OpenedFile(read(source))
         case "torch":
+            from isologit.checkpoint.torch_pickle import read_torch
+
             return OpenedFile(read_torch(path))
 
 

@@ -30,7 +30,7 @@ from isologit.errors import (
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _DISK = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ENOENT),
 }
 _SECRETS = re.compile(r"(?i)(bearer\s+)\S+|\bhf_\w+|\?\S+")
 _RESET_IN = re.compile(r"\bt\s*=\s*(\d+)")
