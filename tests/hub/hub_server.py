@@ -132,15 +132,22 @@ class Answer(BaseHTTPRequestHandler):
             return
         for start in range(0, len(content), _PART):
             part = content[start : start + _PART]
-            self.wfile.write(part)
-            self.seen.sent += len(part)
+            self._write(part, len(part))
             if self.hub.bytes_a_second:
                 time.sleep(len(part) / self.hub.bytes_a_second)
 
     def chunk(self, content: bytes) -> None:
         """Send a body in chunked coding, of which nobody was told the length."""
-        self.wfile.write(b"%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n")
-        self.seen.sent += len(content)
+        self._write(b"%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n", len(content))
+
+    def _write(self, raw: bytes, counted: int) -> None:
+        # Before it is sent: the other end may look at the count as soon as it has the bytes.
+        self.seen.sent += counted
+        try:
+            self.wfile.write(raw)
+        except OSError:
+            self.seen.sent -= counted
+            raise
 
     @property
     def etag(self) -> str:

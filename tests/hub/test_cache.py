@@ -150,7 +150,7 @@ class TestListing:
             ([], set()),
             (None, set(NAMES)),
         ],
-        ids=str,
+        ids=lambda names: ",".join(sorted(names)) if names else repr(names),
     )
     def test_what_a_pattern_names_is_removed(
         self,

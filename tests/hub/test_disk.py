@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from hub.hub_server import Hub
 from hub.published import FILE, W, fetched, folder_of, kept, opened, true_bytes
-from isologit.checkpoint.hub.cache import cache_folder, entries
+from isologit.checkpoint.hub.cache import entries
 from isologit.checkpoint.hub.part import Part, cannot_write
 from isologit.errors import OutputWriteError
 
@@ -48,12 +49,14 @@ def test_a_cache_that_cannot_be_written_to_is_said_to_be(
     assert entries() == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_one_without_write_permission_too(hub: Hub, folder: Path) -> None:
-    cache_folder().mkdir(parents=True)
-    cache_folder().chmod(0o500)
-    with pytest.raises(OutputWriteError, match="Permission denied"):
-        fetched(opened("org/a"))
+def test_a_hugging_face_cache_that_cannot_be_written_to_is_named(hub: Hub, folder: Path) -> None:
+    model = opened("org/a")
+    cache = Path(constants.HF_HUB_CACHE)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.write_text("in the way")
+    with pytest.raises(OutputWriteError, match=f"the disk refuses {cache}.*HF_HOME") as refused:
+        model.path("config.json")
+    assert str(refused.value).isprintable()
 
 
 def test_too_small_a_disk_is_noticed_before_anything_is_fetched(

@@ -47,9 +47,14 @@ def digest_beside(source: MappedFile, offset: int, length: int) -> Future[str]:
 def digest_of_view(content: memoryview) -> Future[str]:
     """Begin to digest bytes in memory, on a thread; the result is in hexadecimal."""
     digest: Future[str] = Future()
-    Thread(
-        target=lambda: digest.set_result(sha256(content).hexdigest()), name="digest", daemon=True
-    ).start()
+
+    def work() -> None:
+        try:
+            digest.set_result(sha256(content).hexdigest())
+        except BaseException as error:
+            digest.set_exception(error)
+
+    Thread(target=work, name="digest", daemon=True).start()
     return digest
 
 

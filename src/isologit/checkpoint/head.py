@@ -341,11 +341,11 @@ def _with_pipeline(
             raise
         norm = unknown_norm(str(error))
     if checkpoint.gguf is not None:
-        scale, warnings = gguf_scale(checkpoint.gguf)
+        scale, warnings = gguf_scale(checkpoint.gguf, shown(checkpoint.spec))
         return replace(
             head,
             scale=scale,
-            softcap=gguf_softcap(checkpoint.gguf),
+            softcap=gguf_softcap(checkpoint.gguf, shown(checkpoint.spec)),
             norm=norm,
             warnings=head.warnings + warnings,
         )

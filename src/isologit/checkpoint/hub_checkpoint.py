@@ -1,9 +1,9 @@
 """A model of the hub as a checkpoint: its headers by range, its shards as they are asked for."""
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
+from threading import Lock, Thread
 from typing import Any
 
 from isologit.checkpoint.bytes import MappedFile
@@ -165,10 +165,30 @@ class _Shards(Mapping[str, TensorInfo]):
 
     def _open_all(self) -> None:
         files = [f for f in dict.fromkeys(self._weight_map.values()) if f not in self._by_file]
-        open_one: Callable[[str], OpenedFile] = lambda file: _open(self._model, file)  # noqa: E731
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for file, opened in zip(files, pool.map(open_one, files), strict=True):
-                self._keep(file, opened.container)
+        turn, opened, errors = iter(files), dict[str, Container](), list[BaseException]()
+        lock = Lock()
+
+        def drain() -> None:
+            while not errors:
+                with lock:
+                    file = next(turn, None)
+                if file is None:
+                    return
+                try:
+                    opened[file] = _open(self._model, file).container
+                except BaseException as error:
+                    errors.append(error)
+
+        # Daemons, which Ctrl-C does not wait for: a hub may take long to answer.
+        threads = [Thread(target=drain, daemon=True) for _ in range(min(_AT_ONCE, len(files)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        for file in files:
+            self._keep(file, opened[file])
 
     def _keep(self, file: str, container: Container) -> Container:
         self._by_file[file] = self.opened[container.name] = container

@@ -126,7 +126,8 @@ def _hub_hint(spec: str) -> str:
 
 def _parts_of(path: Path) -> tuple[str, ...]:
     """Return the files of a model of which one is given: all parts of a split GGUF, else itself."""
-    if is_slice(path.name) and len(list(path.parent.glob("consolidated.*[0-9].*"))) > 1:
+    alike = (each.name for each in path.parent.glob(f"consolidated.*{path.suffix}"))
+    if is_slice(path.name) and sum(map(is_slice, alike)) > 1:
         raise NotACheckpointError(
             f"{shown(str(path))} is one slice of a model for several devices, with a part of every "
             "matrix; merge them first, or give the model as transformers has it"

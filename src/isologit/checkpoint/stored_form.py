@@ -146,7 +146,9 @@ def scale_beside(tensors: Mapping[str, TensorInfo], info: TensorInfo) -> TensorI
     """Return the tensor of the scales of an 8-bit float tensor; None where there is none."""
     if info.dtype not in FLOAT8:
         return None
-    names = (info.name + ending for ending in _SCALE_ENDINGS)
+    # DeepSeek's own layout has head.scale beside head.weight.
+    stem = info.name.removesuffix("weight").removesuffix(".")
+    names = [info.name + ending for ending in _SCALE_ENDINGS] + [f"{stem}.scale"]
     return next((tensors[name] for name in names if name in tensors), None)
 
 

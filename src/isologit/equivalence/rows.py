@@ -68,8 +68,9 @@ def row_classes(matrix: Matrix, bias: Vector | None = None) -> RowClasses:
     if matrix.coding is not None:
         stored = as_bits(matrix)
         rows = _verified(stored, scan_rows(stored).hashes, fold_zeros=False)
-        if matrix.coding.row_keys is not None:
-            rows = rows.meet(Partition.of_keys(matrix.coding.row_keys))
+        keys = matrix.coding.row_keys
+        if keys is not None:
+            rows = rows.meet(Partition.of_keys(keys))
     bits, values = rows, row_values
     if bias is not None:
         bits = bits.meet(Partition.of_keys(bias.words))

@@ -16,7 +16,7 @@ from isologit.numerics.bases import inner_products
 from isologit.numerics.distances import square_distances
 from isologit.numerics.formats import Float64s
 from isologit.numerics.parallel import for_each
-from isologit.numerics.products import BLOCK, TILE
+from isologit.numerics.products import BLOCK, FLUSH, TILE
 from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix
 
@@ -84,8 +84,8 @@ def _sums_and_squares(matrix: Matrix, rows: npt.NDArray[np.int64]) -> Float64s:
     sums = np.zeros((len(blocks), products.packed_size(2, matrix.width)))
 
     def add(n: int) -> None:
-        words, places = kernels.typed_rows(matrix, rows[slice(*blocks[n])])
-        products.add_moments(words, places, sums[n])
+        for words, places in kernels.typed_pieces(matrix, rows[slice(*blocks[n])], FLUSH):
+            products.add_moments(words, places, sums[n])
 
     for_each(add, len(blocks))
     return products.unpacked(sums.sum(axis=0), 2, matrix.width, matrix.format, np.float64)
@@ -117,8 +117,9 @@ def covariance_product(
             basis = products.packed(rounded, matrix.format)
 
             def add(n: int, basis: Any = basis, offsets: Any = offsets) -> None:
-                words, places = kernels.typed_rows(matrix, rows[slice(*blocks[n])])
-                products.add_products(words, places, basis, offsets, sums[n], totals[n])
+                sums[n], totals[n] = 0, 0
+                for words, places in kernels.typed_pieces(matrix, rows[slice(*blocks[n])], FLUSH):
+                    products.add_products(words, places, basis, offsets, sums[n], totals[n])
 
             for_each(add, len(blocks))
             product = products.unpacked(

@@ -232,8 +232,9 @@ def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
     parts = np.zeros((len(blocks), 2, matrix.width))
 
     def add_up(block: int) -> None:
-        some = kernels.typed_rows(matrix, rows[blocks[block] : blocks[block] + _MEAN_BLOCK])
-        kernels.sum_columns(*some, parts[block, 0], parts[block, 1])
+        some = rows[blocks[block] : blocks[block] + _MEAN_BLOCK]
+        for piece in kernels.typed_pieces(matrix, some):
+            kernels.sum_columns(*piece, parts[block, 0], parts[block, 1])
 
     for_each(add_up, len(blocks))
     sums, magnitudes = parts.sum(axis=0)
@@ -245,9 +246,8 @@ def mean_row(matrix: Matrix, token_ids: npt.ArrayLike) -> tuple[Vector, int]:
     columns = np.flatnonzero(unsure)
     limbs = np.zeros((len(columns), accumulator.LIMBS), dtype=np.int64)
     negative = np.zeros(len(columns), dtype=np.bool_)
-    for first in blocks:
-        some = kernels.typed_rows(matrix, rows[first : first + _MEAN_BLOCK])
-        accumulator.add_columns(*some, columns, limbs)
+    for piece in kernels.typed_pieces(matrix, rows) if len(columns) else ():
+        accumulator.add_columns(*piece, columns, limbs)
     accumulator.settle_columns(limbs, negative)
     for n, column in enumerate(columns):
         total = _fraction(limbs[n], bool(negative[n]))

@@ -9,6 +9,7 @@ carry a bound that holds for any order of summation; products of two stored numb
 48 significant bits, so a fused multiply-add rounds exactly as often as an addition.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from isologit.numerics.formats import F16, Format
 from isologit.numerics.halves import widen_halves
 from isologit.numerics.stored import Matrix
 
+# What is decoded at a time; a thread has one such piece.
+_PIECE_BYTES = 8 << 20
 _REASSOCIATE = {"reassoc", "contract"}
 
 keep_machine_code()
@@ -43,6 +46,21 @@ def typed_rows(
     """Return words as kernels take them, and where in them some rows, given by id, are."""
     words, places = matrix.located(rows)
     return typed(words, matrix.format), places
+
+
+def typed_pieces(
+    matrix: Matrix, rows: npt.NDArray[np.int64], multiple: int = 1
+) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]:
+    """Yield the same as `typed_rows`, in pieces of so many rows or a multiple of it.
+
+    All rows at once, or with a coding as few as are worth a call, so that what is decoded at a time
+    does not grow with their number.
+    """
+    step = len(rows)
+    if matrix.coding is not None:
+        step = max(1, _PIECE_BYTES // (multiple * matrix.row_bytes)) * multiple
+    for start in range(0, len(rows), max(step, 1)):
+        yield typed_rows(matrix, rows[start : start + step])
 
 
 @intrinsic

@@ -30,7 +30,7 @@ BLOCK = 8
 TILE = 24
 # Rows whose sums stay in binary32 before they go on in binary64: their rounding errors then are
 # those of a few hundred additions, whatever V is.
-_FLUSH = 10 * TILE
+FLUSH = 10 * TILE
 
 _WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
 _REGISTER_BITS = 512 if _WIDE else 256
@@ -279,7 +279,7 @@ def add_moments(words, rows, sums):  # type: ignore[no-untyped-def]
 
 @kernel()
 def add_products(words, rows, basis, offsets, sums, totals):  # type: ignore[no-untyped-def]
-    """Fill packed sums with ``Xᵀ · Y``, and totals ``[8]`` with the sums of Y.
+    """Add ``Xᵀ · Y`` to packed sums, and the sums of Y to totals ``[8]``.
 
     X is ``words[rows]`` and Y is ``X · basisᵀ − offsets``, in the precision of the
     basis.
@@ -288,8 +288,6 @@ def add_products(words, rows, basis, offsets, sums, totals):  # type: ignore[no-
     upcoming = np.empty(TILE, np.int64)
     y = np.empty((TILE, BLOCK), basis.dtype)
     partial = np.zeros(sums.shape[0], basis.dtype)
-    sums[:] = 0
-    totals[:] = 0
     for i in range(0, rows.shape[0], TILE):
         n = min(TILE, rows.shape[0] - i)
         _take_tile(rows, i, words.shape[1], starts)
@@ -301,7 +299,7 @@ def add_products(words, rows, basis, offsets, sums, totals):  # type: ignore[no-
                 y[r, c] -= offsets[c]
                 totals[c] += y[r, c]
         _accumulate(words, starts, upcoming, n, y, partial)
-        if (i + TILE) % _FLUSH == 0 or i + TILE >= rows.shape[0]:
+        if (i + TILE) % FLUSH == 0 or i + TILE >= rows.shape[0]:
             for k in range(sums.shape[0]):
                 sums[k] += partial[k]
             partial[:] = 0

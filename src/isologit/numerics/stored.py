@@ -149,6 +149,12 @@ class Matrix:
 
     def _decoded(self, token_ids: npt.NDArray[np.int64]) -> StoredWords:
         assert self.coding is not None
+        # Machine code reads at these places without a check of its own.
+        if len(token_ids) and not 0 <= token_ids.min() <= token_ids.max() < self.n_tokens:
+            raise IndexError(
+                f"token ids run from {token_ids.min()} to {token_ids.max()}, expected 0 to "
+                f"{self.n_tokens - 1}"
+            )
         words = np.empty((len(token_ids), self.width), dtype=self.format.word_dtype)
         self.coding.decode(self.words, token_ids, words)
         # As the words of a plain matrix are, so that kernels are compiled once for both.

@@ -30,7 +30,7 @@ from isologit.errors import (
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _DISK = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ENOENT),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
 }
 _SECRETS = re.compile(r"(?i)(bearer\s+)\S+|\bhf_\w+|\?\S+")
 _RESET_IN = re.compile(r"\bt\s*=\s*(\d+)")
@@ -285,8 +285,9 @@ def _broken(error: Exception, subject: Subject) -> Failure:
     if isinstance(error, OSError) and error.errno in _DISK:
         return Failure(
             OutputWriteError(
-                f"{subject} could not be written to the cache: {error.strerror}; make room or give "
-                "write permission, or move the caches with HF_HOME and XDG_CACHE_HOME"
+                f"{subject}: the disk refuses {shown(str(error.filename or 'a file'))}: "
+                f"{error.strerror}; make room or give permission, or move the Hugging Face cache "
+                "with HF_HOME"
             )
         )
     # A client that another thread closed raises RuntimeError.
