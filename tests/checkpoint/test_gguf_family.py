@@ -1,6 +1,7 @@
 """The head of GGUF files, written by gguf's own writer: tying, norms, scales, softcaps, parts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,76 @@ def test_all_parts_of_a_split_model_are_opened(tmp_path: Path) -> None:
     first.unlink()
     with pytest.raises(MissingShardError, match=r"1 is not there: m-00001-of-00002\.gguf"):
         open_checkpoint(second)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama.vocab_size", [1, 2, 3]),
+        ("llama.vocab_size", "many"),
+        ("llama.embedding_length", -1.5),
+        ("llama.attention.layer_norm_rms_epsilon", "small"),
+        ("granite.logit_scale", "\x1b[31mred"),
+        ("granite.logit_scale", [[1.5] * 9] * 999),
+        ("granite.logit_scale", 1e-320),
+        ("granite.final_logit_softcapping", [1.0]),
+    ],
+)
+def test_metadata_of_another_type_are_refused_on_one_line(
+    tmp_path: Path, key: str, value: Any
+) -> None:
+    arch = key.partition(".")[0]
+    checkpoint = replace(
+        open_checkpoint(write(tmp_path / "m.gguf", {"token_embd.weight": EMBED, **NORM}, arch)),
+        gguf={"general.architecture": arch, f"{arch}.attention.layer_norm_rms_epsilon": 1e-5}
+        | {key: np.array(value) if isinstance(value, list) and len(value) == 3 else value},
+    )
+    with pytest.raises(ConfigError) as caught:
+        find_head(checkpoint)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+    assert "m.gguf" in str(caught.value)
+
+
+@pytest.mark.parametrize("tokens", ["t" * 70, 7, [1, 2]])
+def test_tokens_that_are_no_list_of_strings_are_no_tokenizer(tmp_path: Path, tokens: Any) -> None:
+    path = write(tmp_path / "m.gguf", {"token_embd.weight": EMBED, **NORM})
+    checkpoint = open_checkpoint(path)
+    assert checkpoint.gguf is not None
+    odd = replace(checkpoint, gguf={**checkpoint.gguf, "tokenizer.ggml.tokens": tokens})
+    assert find_head(odd).warnings == ()
+
+
+def test_an_integer_scales_too(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(
+        write(tmp_path / "m.gguf", {"token_embd.weight": EMBED, **NORM}, "granite")
+    )
+    assert checkpoint.gguf is not None
+    whole = replace(checkpoint, gguf={**checkpoint.gguf, "granite.logit_scale": 8})
+    scale = find_head(whole).scale
+    assert scale is not None
+    assert scale.multiply == 0.125
+
+
+@pytest.mark.parametrize(("arch", "cap"), [("gemma2", 30.0), ("gemma3", None), ("llama", None)])
+def test_a_cap_that_is_in_the_code_needs_no_key(
+    tmp_path: Path, arch: str, cap: float | None
+) -> None:
+    path = write(tmp_path / "m.gguf", {"token_embd.weight": EMBED, **NORM}, arch)
+    assert head_of(path).softcap == cap
+
+
+def test_a_scale_that_is_in_the_code_is_pointed_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", {"token_embd.weight": EMBED, **NORM}, "minicpm3")
+    assert head_of(path).warnings == (
+        "minicpm3 scales logits, and the header does not say by how much: they are taken without "
+        "it",
+    )
+
+
+def test_the_vocabulary_s_own_key_goes_before_the_tokens(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", {"token_embd.weight": EMBED, **NORM}, tokens=V)
+    checkpoint = open_checkpoint(path)
+    assert checkpoint.gguf is not None
+    fewer = replace(checkpoint, gguf={**checkpoint.gguf, "llama.vocab_size": V - 1})
+    assert "a vocab_size of 39: the last 1 have no token" in find_head(fewer).warnings[0]

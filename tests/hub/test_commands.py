@@ -10,14 +10,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gguf
+import ml_dtypes
 import numpy as np
 import pytest
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from checkpoints import gaussian, write_llama, write_tensors
 from cli.command import finished, isologit, read_terminal, start
-from hub.hub_server import Hub, ignores_the_range, says
+from hub.hub_server import Hub, hangs, ignores_the_range, says
 from isologit import errors
 
 MIB = 1 << 20
@@ -143,6 +146,74 @@ def test_only_the_headers_that_are_needed_are_read(hub: Hub, tmp_path: Path) -> 
     assert hub.asked["cdn"] == 3  # one header, W and the norm
     assert isologit("inspect", "org/many", "-v").out.count("model.layers.") == 6
     assert hub.asked["cdn"] == 8
+
+
+def test_an_8_bit_head_is_fetched_with_its_scales(hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "fp8"
+    folder.mkdir()
+    weights = np.random.default_rng(0).integers(0, 120, (2000, 128)).astype(np.uint8)
+    tensors = {
+        "lm_head.weight": weights.view(ml_dtypes.float8_e4m3fn),
+        "lm_head.weight_scale": np.full((2000, 1), 0.5, np.float32),
+        "model.norm.weight": np.ones(128, np.float32),
+    }
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "llama", "tie_word_embeddings": false}')
+    hub.add("org/fp8", folder)
+    needed = weights.nbytes + 2000 * 4 + 128 * 4
+    assert isologit("inspect", "org/fp8", "--json").json["to_fetch"] == needed
+    before = hub.sent_as("cdn")
+    assert isologit("classes", "org/fp8", "--json").json["rows"]["distinct"] == 2000
+    assert hub.sent_as("cdn") - before == needed
+
+
+def test_a_file_in_a_folder_is_read_with_the_config_beside_it(hub: Hub, tmp_path: Path) -> None:
+    write_tensors(tmp_path / "repo" / "a", {"W": gaussian(40, 4)}, config={"vocab_size": 30})
+    write_tensors(tmp_path / "repo", {"lm_head.weight": gaussian(50, 4)}, config={"vocab_size": 50})
+    hub.add("org/folders", tmp_path / "repo")
+    found = isologit("inspect", "hf://org/folders/a/model.safetensors", "--json").json
+    assert found["matrix"]["shape"] == [40, 4]
+    assert any("a vocab_size of 30" in note for note in found["notes"])
+    assert isologit("inspect", "org/folders", "--json").json["matrix"]["shape"] == [50, 4]
+    shutil.rmtree(tmp_path / "repo" / "a")
+    (tmp_path / "repo" / "deep").mkdir()
+    (tmp_path / "repo" / "model.safetensors").rename(tmp_path / "repo" / "deep" / "x.safetensors")
+    hub.add("org/deep", tmp_path / "repo")
+    ran = isologit("inspect", "org/deep")
+    assert ran.code == errors.NotACheckpointError.exit_code
+
+
+def test_a_part_of_a_split_gguf_file_stands_for_all(hub: Hub, tmp_path: Path) -> None:
+    for n, name in ((1, "token_embd.weight"), (2, "output.weight")):
+        writer = gguf.GGUFWriter(tmp_path / f"m-0000{n}-of-00002.gguf", "llama")
+        writer.add_tensor(name, gaussian(40, 32).astype(np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    hub.add("org/split", tmp_path)
+    for spec in ("hf://org/split/m-00001-of-00002.gguf", "org/split"):
+        found = isologit("inspect", spec, "--json").json
+        assert found["matrix"]["tensor"] == "output.weight"
+
+
+def test_a_file_that_the_model_does_not_have_is_named(hub: Hub, sharded: tuple[Path, str]) -> None:
+    ran = isologit("inspect", "hf://org/llama/nope.safetensors")
+    assert ran.code == errors.HubModelNotFoundError.exit_code
+    assert "model-00001-of-00002.safetensors" in ran.err
+
+
+def test_ctrl_c_ends_the_reading_of_headers(hub: Hub, sharded: tuple[Path, str]) -> None:
+    hub.misbehave("cdn", hangs)
+    process = start("inspect", "org/llama", environment=hub.environment())
+    end = time.monotonic() + 30
+    while hub.asked["cdn"] < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    ran = finished(process)
+    assert (ran.code, ran.err.splitlines()[-1]) == (130, "interrupted")
+    assert time.monotonic() - sent < 20
 
 
 def test_of_two_matrices_of_a_tied_model_one_is_fetched(hub: Hub, tmp_path: Path) -> None:

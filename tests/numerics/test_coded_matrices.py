@@ -16,7 +16,7 @@ from isologit.equivalence.axes import coordinates, principal_axes
 from isologit.equivalence.cluster import find_clusters
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import row_classes
-from isologit.numerics import exact
+from isologit.numerics import exact, kernels
 from isologit.numerics.covariance import moments_of
 from isologit.numerics.distances import sketch_rows, square_distances
 from isologit.numerics.formats import BF16, F32, Format
@@ -102,6 +102,33 @@ def test_what_is_computed_is_that_of_the_decoded_words(job: str, format_: Format
         np.testing.assert_array_equal(found, expected)
     else:
         assert found == expected
+
+
+@pytest.mark.parametrize("job", ["mean", "mean of the same row", "moments", "axes"])
+def test_how_many_rows_are_decoded_at_a_time_changes_nothing(
+    job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coded, plain = pair(F32)
+    monkeypatch.setattr(kernels, "_PIECE_BYTES", 1)
+    np.testing.assert_array_equal(JOBS[job](coded), JOBS[job](plain))
+
+
+@pytest.mark.parametrize("format_", [BF16, F32], ids=lambda f: f.name)
+def test_a_mean_on_a_midpoint_is_decided_by_all_rows(
+    format_: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Half of the rows are 1 and half are its neighbour: the mean is a midpoint, a tie that goes to
+    # 1. One row more of either kind decides, wherever it is; no bound does.
+    monkeypatch.setattr(kernels, "_PIECE_BYTES", 1_000)
+    neighbour = 1.0 + 2.0 ** (1 - format_.precision)
+    words = Vector.of_values([1.0, neighbour], format_).words
+    stored = np.repeat(np.array([0, 1], dtype=np.uint8), 3_000)[:, None]
+    coded = Matrix(stored, format_, Table(words, format_, 1))
+    rows = list(range(6_000))
+    for more, expected in (([], 1.0), ([0], 1.0), ([5_999], neighbour)):
+        mean, refined = exact.mean_row(coded, rows + more)
+        assert mean.values.tolist() == [expected]
+        assert refined == (0 if more else 1)
 
 
 def by_content(rows: list[bytes]) -> Partition:

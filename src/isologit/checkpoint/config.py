@@ -24,7 +24,6 @@ _TEXT_KEYS = (
     "thinker_config",
     "decoder",
 )
-_LARGEST_CONFIG = 16 * 1024 * 1024
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -33,16 +32,11 @@ def read_config(path: Path) -> Mapping[str, Any]:
     Raises
     ------
     ConfigError
-        It is not a JSON object of at most 16 MiB.
+        It is not a JSON object, or larger than any config is.
     NotACheckpointError
         It cannot be opened.
     """
     source = MappedFile(path)
-    if source.size > _LARGEST_CONFIG:
-        raise ConfigError(
-            f"{shown(str(path))} has {source.size:,} bytes; a config has at most "
-            f"{_LARGEST_CONFIG:,}"
-        )
     return parse_lenient_object(
         source.read(0, source.size), where=shown(str(path)), error=ConfigError
     )

@@ -11,8 +11,8 @@ from isologit.cli import options
 def command() -> None:
     """List or remove what has been fetched of hub models.
 
-    Tensors are kept by commit in isologit's own cache ($XDG_CACHE_HOME/isologit), up to
-    ISOLOGIT_CACHE_BYTES (20GiB), the least recently used going first.
+    Tensors are kept in isologit's own cache ($XDG_CACHE_HOME/isologit), up to ISOLOGIT_CACHE_BYTES
+    (20GiB): beyond that the least recently used go first.
     """
 
 

@@ -65,7 +65,7 @@ def logits_at_states(
     Notes
     -----
     Time: K·V·d multiplications in binary64. Memory: 4·K·V bytes for the result, 8·K·d for the
-    states, and some 15 MB a thread; give many states in parts.
+    states, and for each thread 4·d kB and some 5 MB; give many states in parts.
 
     BLAS may add the terms of a dot product in any order: |error| ≤ (d − 1)·u·Σ|w_k h_k|.
     """
