@@ -105,9 +105,13 @@ MALFORMED = {
         file_of(header_of(a=entry("U8", [2**32, 2**32], [0, 0]))),
         "is U8 [4294967296, 4294967296], which takes more than 2**66 bits; its data_offsets span 0",
     ),
+    "shape of ten thousand huge dimensions": (
+        file_of(header_of(a=entry("U8", [2**62] * 10_000, [0, 0]))),
+        ", and 9,992 more], which takes more than 2**66 bits; its data_offsets span 0",
+    ),
     "shape of a million huge dimensions": (
         file_of(header_of(a=entry("U8", [2**62] * 1_000_000, [0, 0]))),
-        ", and 999,992 more], which takes more than 2**66 bits; its data_offsets span 0",
+        "holds a value of more than 262,144 characters",
     ),
     "shape larger than the span": (
         file_of(header_of(a=entry(shape=[2])), b"\0" * 4),

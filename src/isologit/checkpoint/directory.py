@@ -4,12 +4,13 @@ The names are those of a local directory or of a repository of the hub; nothing 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 from isologit.checkpoint.containers import FOREIGN_SUFFIXES, READ_SUFFIXES, WHAT_IS_READ
-from isologit.checkpoint.strict_json import parse_lenient_object
+from isologit.checkpoint.strict_json import members
 from isologit.checkpoint.wording import counted, listed, shown
 from isologit.errors import (
     CheckpointError,
@@ -20,8 +21,16 @@ from isologit.errors import (
 )
 
 _SHARD = re.compile(r"-(\d{5,})-of-(\d{5,})\.(safetensors|bin|gguf)$")
+_SLICE = re.compile(r"consolidated\.\d{2}\.(?:pth|pt|safetensors)")
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _INDEX = ".index.json"
+# The largest index that is known places 140,000 tensors in 61 files and has 13 MB; the most files
+# are some 800.
+MAX_INDEX_BYTES = 32 << 20
+MAX_PLACED = 1 << 18
+MAX_FILES = 1 << 13
+_LONGEST_PATH = 1024
+_WEIGHT_MAP = "weight_map"
 # What else lies beside a model as a pickle or an array: optimizers, schedulers, random states.
 _NO_WEIGHTS = re.compile(r"^(optimizer|scheduler|rng_state|scaler|training_args|random_states)")
 
@@ -63,14 +72,34 @@ def is_one_shard(name: str) -> bool:
     return _SHARD.search(name) is not None
 
 
+def is_slice(name: str) -> bool:
+    """Whether a file is one of those that Meta's models come in: a part of every matrix each."""
+    return _SLICE.fullmatch(name) is not None
+
+
 def shards_beside(name: str) -> tuple[str, ...]:
-    """Return the names of all parts of a model of which one is given, in order."""
+    """Return the names of all parts of a model of which one is given, in order.
+
+    Of a file that is no part, its own.
+
+    Raises
+    ------
+    MissingShardError
+        It says that it is one of more than 8,192.
+    """
     parts = _SHARD.search(name)
     if parts is None:
         return (name,)
-    digits, stem = len(parts[1]), name[: parts.start()]
-    numbers = range(1, int(parts[2]) + 1)
-    return tuple(f"{stem}-{n:0{digits}}-of-{parts[2]}.{parts[3]}" for n in numbers)
+    digits, stem, n_parts = len(parts[1]), name[: parts.start()], int(parts[2])
+    if n_parts > MAX_FILES:
+        raise MissingShardError(
+            f"{shown(name)} says that it is one of {n_parts:,} parts; models of up to "
+            f"{MAX_FILES:,} are read"
+        )
+    numbers = range(1, n_parts + 1)
+    names = tuple(f"{stem}-{n:0{digits}}-of-{parts[2]}.{parts[3]}" for n in numbers)
+    # A part beyond the last is none.
+    return names if name in names else (name,)
 
 
 def select_weights(names: Sequence[str], where: str) -> Selection:
@@ -134,8 +163,10 @@ def _one_kind(
 
 
 def _gguf(names: list[str]) -> Selection | None:
-    every = [name for name in names if name.endswith(".gguf")]
-    if every and set(every) == set(shards_beside(every[0])):
+    # mmproj files hold the projector of a model that sees, beside it (llama.cpp's converter).
+    every = [n for n in names if n.endswith(".gguf") and "mmproj" not in n.lower()]
+    # Of a set with a part missing every name is given: whoever opens them says which is.
+    if every and set(every) <= set(shards_beside(every[0])):
         return Selection(shards_beside(every[0]))
     return None
 
@@ -167,7 +198,18 @@ def _no_choice(where: str, names: list[str]) -> CheckpointError:
             f"{where} holds an adapter ({sorted(set(_ADAPTERS) & set(names))[0]}), not a model; "
             "give the model that it was trained on, or merge it first"
         )
-    read = [n for n in names if suffixes[n] in READ_SUFFIXES and not _NO_WEIGHTS.match(n)]
+    slices = [name for name in names if is_slice(name)]
+    if len(slices) > 1:
+        return NotACheckpointError(
+            f"{where} holds {len(slices)} slices of one model for as many devices: "
+            f"{listed(map(shown, slices))}. Each has a part of every matrix; merge them first, or "
+            "give the model as transformers has it"
+        )
+    read = [
+        n
+        for n in names
+        if suffixes[n] in READ_SUFFIXES and not _NO_WEIGHTS.match(n) and "mmproj" not in n.lower()
+    ]
     if read:
         return NotACheckpointError(
             f"{where} holds {counted(len(read), 'file')} of weights, and nothing says which is "
@@ -206,19 +248,62 @@ def read_index(raw: bytes | memoryview, where: str, is_there: Callable[[str], bo
     MissingShardError
         A shard is not there.
     """
-    index = parse_lenient_object(raw, where=where, error=MalformedHeaderError)
-    weight_map = index.get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
+    if len(raw) > MAX_INDEX_BYTES:
+        raise MalformedHeaderError(
+            f"{where} has {len(raw):,} bytes; an index of up to {MAX_INDEX_BYTES:,} is read"
+        )
+    # All of it is checked before more of it is kept than the names of the files.
+    files = _files_of(raw, where)
+    if not files:
         raise MalformedHeaderError(f"{where} has no weight_map from tensors to files")
-    for tensor, file in weight_map.items():
-        if not isinstance(file, str) or not _stays_inside(file):
+    require_all(tuple(files), where, is_there)
+    # One string for all tensors of a file. An entry that was none a moment ago is left out.
+    weight_map = {
+        name: files[file]
+        for placed, name, file in _entries(raw, where)
+        if placed and isinstance(file, str) and file in files
+    }
+    return Index(tuple(files), weight_map)
+
+
+def _entries(raw: bytes | memoryview, where: str) -> Iterator[tuple[bool, str, Any]]:
+    return members(
+        [raw], where=where, error=MalformedHeaderError, inside=_WEIGHT_MAP, at_most=MAX_PLACED
+    )
+
+
+def _files_of(raw: bytes | memoryview, where: str) -> dict[str, str]:
+    """Return the files that an index names, by their names, having checked each of its entries."""
+    files: dict[str, str] = {}
+    # By the hashes of names, as the reader of safetensors' headers remembers them.
+    seen: dict[int, str] = {}
+    for placed, name, value in _entries(raw, where):
+        mark = hash((placed, name))
+        if not placed:
+            if mark in seen:
+                raise MalformedHeaderError(f"{where} gives the key {shown(name)} twice")
+            seen[mark] = ""
+            continue
+        if not isinstance(value, str) or (value not in files and not _stays_inside(value)):
             raise MalformedHeaderError(
-                f"{where} places {shown(tensor)} in {shown(str(file))}; expected the name of "
+                f"{where} places {shown(name)} in {shown(str(value))}; expected the name of "
                 "a file inside the directory"
             )
-    files = tuple(dict.fromkeys(weight_map.values()))
-    require_all(files, where, is_there)
-    return Index(files, weight_map)
+        file = files.setdefault(value, value)
+        if seen.setdefault(mark, file) is not file:
+            raise MalformedHeaderError(
+                f"{where} is not usable: key {shown(name)} is given twice, with different values"
+            )
+        if len(file) > _LONGEST_PATH:
+            raise MissingShardError(
+                f"{where} places {shown(name)} in {shown(file)}; expected the name of a file, of "
+                f"at most {_LONGEST_PATH:,} characters"
+            )
+        if len(files) > MAX_FILES:
+            raise MissingShardError(
+                f"{where} names more than {MAX_FILES:,} files; no published model has as many"
+            )
+    return files
 
 
 def require_all(files: Sequence[str], where: str, is_there: Callable[[str], bool]) -> None:

@@ -8,13 +8,13 @@ How single values are read lives in `gguf_values`; what a block means, in `numer
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 from isologit.checkpoint.bytes import ByteSource
-from isologit.checkpoint.gguf_values import UINT32, HeaderReader, Value
+from isologit.checkpoint.gguf_values import STRING, UINT32, HeaderReader, Value
 from isologit.checkpoint.tensors import TensorInfo
 from isologit.checkpoint.wording import shown, shown_shape
 from isologit.errors import MalformedHeaderError, TruncatedFileError, UnsupportedFormatError
@@ -67,8 +67,10 @@ GGML_TYPES: Mapping[int, GgmlType] = {
     41: GgmlType("Q1_0", 128, 18),
 }
 
+# The specification sets no limit. Published files have some 50 pairs and up to 2,000 tensors.
+MAX_TENSORS = 1 << 15
+MAX_PAIRS = 1 << 15
 MAX_DIMENSIONS = 4
-MAX_KEY_BYTES = 2**16 - 1
 DEFAULT_ALIGNMENT = 32
 _ALIGNMENT_KEY = "general.alignment"
 # What a tensor's description and a key-value pair take at the least: an empty name, no dimension;
@@ -103,17 +105,43 @@ class GgufHeader:
 
 
 class _Described(NamedTuple):
-    """A tensor as the header describes it: its place counts from where the tensors' bytes begin."""
+    """A tensor as the header describes it.
 
+    Parameters
+    ----------
+    position
+        Where in the header its name stands.
+    number
+        Of its format.
+    shape
+        Slowest first.
+    offset
+        Its first byte, counted from where the tensors' bytes begin.
+    """
+
+    position: int
     number: int
     shape: tuple[int, ...]
     offset: int
 
 
+class _Pair(NamedTuple):
+    """A key-value pair: where in the header its key and its value stand, and what the value is.
+
+    Strings may take all of a header, and are made when all of it has been checked: their value is
+    None.
+    """
+
+    position: int
+    value_position: int
+    value: Value | None
+
+
 def read_gguf(source: ByteSource) -> GgufHeader:
     """Read the header of a GGUF file and check it against the file's size.
 
-    Takes time and memory in proportion to the header's own bytes, whatever it announces.
+    Takes time and memory in proportion to the header's own bytes, whatever it announces, and little
+    more than those where it is refused; docs/hostile-files.md has the limits.
 
     Raises
     ------
@@ -121,7 +149,8 @@ def read_gguf(source: ByteSource) -> GgufHeader:
         The file ends before its header, or before a tensor, does.
     MalformedHeaderError
         The header is not such a one, is longer than 100 MB, or contradicts itself: a key or a name
-        given twice, a shape that has no such blocks, tensors that overlap or are not aligned.
+        given twice, a shape that has no such blocks, tensors that overlap or are not aligned; or it
+        has more of something than any model has.
     UnsupportedFormatError
         A version of the format that is not read, or a file for big-endian machines.
     """
@@ -131,18 +160,28 @@ def read_gguf(source: ByteSource) -> GgufHeader:
     n_tensors, n_pairs = reader.number("Q"), reader.number("Q")
     reader.require(n_tensors, _TENSOR_BYTES, "tensors")
     reader.require(n_pairs, _PAIR_BYTES, "key-value pairs")
-    metadata, alignment = _pairs(reader, n_pairs)
-    described: dict[str, _Described] = {}
-    for n in range(n_tensors):
-        reader.place = f"tensor {n:,} of {n_tensors:,}"
-        name = reader.name()
-        if name in described:
-            raise reader.malformed(f"the name {shown(name)}, which an earlier one has")
-        reader.place = f"tensor {shown(name)}"
-        described[name] = _description(reader, alignment)
+    if n_tensors > MAX_TENSORS or n_pairs > MAX_PAIRS:
+        raise reader.malformed(
+            f"{n_tensors:,} tensors and {n_pairs:,} key-value pairs; up to {MAX_TENSORS:,} and "
+            f"{MAX_PAIRS:,} are read"
+        )
+    pairs, alignment = _pairs(reader, n_pairs)
+    described = _tensors(reader, n_tensors, alignment)
     data_start = -(-reader.position // alignment) * alignment
-    tensors = _located(described, source, data_start)
-    _check_places(tensors, where, source.size)
+    lengths = _lengths(described, source.size - data_start)
+    _check_places(described, lengths, data_start, reader, where, source.size)
+    metadata = {
+        reader.text_at(pair.position): reader.text_at(pair.value_position)
+        if pair.value is None
+        else pair.value
+        for pair in pairs
+    }
+    tensors = {}
+    for each, length in zip(described, lengths, strict=True):
+        name, kind = reader.text_at(each.position), GGML_TYPES.get(each.number)
+        dtype = kind.name if kind else f"ggml type {each.number}"
+        offset = data_start + each.offset
+        tensors[name] = TensorInfo(name, dtype, each.shape, source.name, offset, length)
     return GgufHeader(tensors, metadata, version)
 
 
@@ -167,30 +206,63 @@ def _version(reader: HeaderReader, where: str) -> int:
     return version
 
 
-def _pairs(reader: HeaderReader, n: int) -> tuple[dict[str, Value], int]:
+def _pairs(reader: HeaderReader, n: int) -> tuple[list[_Pair], int]:
     """Return the key-value pairs, and the alignment that one of them may set."""
-    metadata: dict[str, Value] = {}
+    pairs = []
     alignment = DEFAULT_ALIGNMENT
+    names = _Names(reader)
     for i in range(n):
         reader.place = f"key {i:,} of {n:,}"
-        key = reader.name()
-        if len(key.encode()) > MAX_KEY_BYTES:
-            raise reader.malformed(f"a key longer than the format's {MAX_KEY_BYTES:,} bytes")
-        if key in metadata:
-            raise reader.malformed(f"the key {shown(key)}, which an earlier one has")
+        position = reader.position
+        key = names.next("key")
         reader.place = f"the value of {shown(key)}"
         kind = reader.number("I")
-        value = metadata[key] = reader.value(kind)
+        value_position = reader.position
+        value = None
+        if kind == STRING:
+            reader.skip_string()
+        else:
+            value = reader.value(kind)
         if key == _ALIGNMENT_KEY:
             if kind != UINT32 or not isinstance(value, int):
                 raise reader.malformed(f"value type {kind:,}; expected {UINT32}, a uint32")
             if value == 0 or value % 8 or value & (value - 1):
                 raise reader.malformed(f"{value:,}; expected a power of two from 8 on")
             alignment = value
-    return metadata, alignment
+        pairs.append(_Pair(position, value_position, value))
+    return pairs, alignment
 
 
-def _description(reader: HeaderReader, alignment: int) -> _Described:
+def _tensors(reader: HeaderReader, n: int, alignment: int) -> list[_Described]:
+    described = []
+    names = _Names(reader)
+    for i in range(n):
+        reader.place = f"tensor {i:,} of {n:,}"
+        position = reader.position
+        name = names.next("name")
+        reader.place = f"tensor {shown(name)}"
+        described.append(_description(reader, alignment, position))
+    return described
+
+
+class _Names:
+    """Names that must differ, which are not kept: they may be as long as the header."""
+
+    def __init__(self, reader: HeaderReader) -> None:
+        self._reader = reader
+        # Two of 32,768 share a hash by chance in 1 of 30 billion headers.
+        self._seen: set[int] = set()
+
+    def next(self, what: str) -> str:
+        """Read a name that none before it had."""
+        name = self._reader.name()
+        if hash(name) in self._seen:
+            raise self._reader.malformed(f"the {what} {shown(name)}, which an earlier one has")
+        self._seen.add(hash(name))
+        return name
+
+
+def _description(reader: HeaderReader, alignment: int, position: int) -> _Described:
     n_dimensions = reader.number("I")
     if n_dimensions > MAX_DIMENSIONS:
         raise reader.malformed(
@@ -213,43 +285,47 @@ def _description(reader: HeaderReader, alignment: int) -> _Described:
         raise reader.malformed(
             f"the offset {offset:,}, which is not a multiple of the alignment, {alignment:,}"
         )
-    return _Described(number, shape, offset)
+    return _Described(position, number, shape, offset)
 
 
-def _located(
-    described: Mapping[str, _Described], source: ByteSource, data_start: int
-) -> dict[str, TensorInfo]:
-    """Return where in the file each tensor is, and how many bytes it takes."""
-    offsets = sorted({each.offset for each in described.values()})
-    following = dict(pairwise(offsets))
-    tensors = {}
-    for name, (number, shape, offset) in described.items():
+def _lengths(described: Sequence[_Described], size: int) -> list[int]:
+    """Return how many bytes each tensor takes, of so many for all."""
+    following = dict(pairwise(sorted({each.offset for each in described})))
+    lengths = []
+    for _, number, shape, offset in described:
         kind = GGML_TYPES.get(number)
         if kind is None:
-            end = following.get(offset, max(source.size - data_start, offset))
-            dtype, length = f"ggml type {number}", end - offset
+            lengths.append(following.get(offset, max(size, offset)) - offset)
         else:
-            dtype = kind.name
-            length = math.prod(shape) // kind.block_values * kind.block_bytes
-        tensors[name] = TensorInfo(name, dtype, shape, source.name, data_start + offset, length)
-    return tensors
+            lengths.append(math.prod(shape) // kind.block_values * kind.block_bytes)
+    return lengths
 
 
-def _check_places(tensors: Mapping[str, TensorInfo], where: str, size: int) -> None:
+def _check_places(
+    described: Sequence[_Described],
+    lengths: Sequence[int],
+    data_start: int,
+    reader: HeaderReader,
+    where: str,
+    size: int,
+) -> None:
     """Check that no two tensors share a byte, and that the file has them all.
 
     Holes are allowed: the specification pads to the alignment and forbids no more than that.
     """
-    end, before = 0, ""
-    for info in sorted(tensors.values(), key=lambda t: t.offset):
-        if info.offset < end:
+    end, before = data_start, 0
+    for n in sorted(range(len(described)), key=lambda n: described[n].offset):
+        begin = data_start + described[n].offset
+        if begin < end:
+            name, other = (reader.text_at(described[i].position) for i in (n, before))
             raise MalformedHeaderError(
-                f"{where}: tensor {shown(info.name)} begins at byte {info.offset:,} and overlaps "
-                f"{shown(before)}, which ends at {end:,}"
+                f"{where}: tensor {shown(name)} begins at byte {begin:,} and overlaps "
+                f"{shown(other)}, which ends at {end:,}"
             )
-        end, before = info.offset + info.length, info.name
-    if end > size:
+        end, before = begin + lengths[n], n
+    if described and end > size:
+        name = reader.text_at(described[before].position)
         raise TruncatedFileError(
-            f"{where} has {size:,} bytes, and its tensor {shown(before)} ends at {end:,}: "
+            f"{where} has {size:,} bytes, and its tensor {shown(name)} ends at {end:,}: "
             f"{end - size:,} are missing; fetch it again"
         )

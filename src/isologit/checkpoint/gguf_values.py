@@ -14,7 +14,7 @@ from typing import Any, Union, overload
 import numpy as np
 import numpy.typing as npt
 
-from isologit.checkpoint.bytes import ByteSource
+from isologit.checkpoint.bytes import ByteSource, MappedFile
 from isologit.checkpoint.wording import shown
 from isologit.errors import MalformedHeaderError, TruncatedFileError
 
@@ -24,6 +24,10 @@ MAX_HEADER_BYTES = 100_000_000
 # Arrays in arrays: the specification allows them, llama.cpp refuses them, and nobody writes them.
 MAX_DEPTH = 4
 MAX_INNER_ARRAYS = 1 << 16
+# In all arrays: Gemma's tokens and merges are 780,000.
+MAX_STRINGS = 1 << 21
+# Of keys, by the specification, which allows tensors' names no more than 64.
+MAX_NAME_BYTES = 2**16 - 1
 
 # enum gguf_metadata_value_type: what numpy calls each number.
 _NUMBERS = {
@@ -44,6 +48,8 @@ UINT32, BOOL, STRING, ARRAY = 4, 7, 8, 9
 _STRING_BYTES = 8
 _ARRAY_BYTES = 12
 
+_LAYOUTS = {code: struct.Struct(f"<{code}") for code in ("4s", "I", "Q")}
+
 _FIRST_PIECE = 1 << 20
 _LARGEST_PIECE = 8 << 20
 
@@ -57,13 +63,13 @@ class StringArray(Sequence[str]):
     Parameters
     ----------
     content
-        The header's bytes; nobody writes to what has been read.
+        The header's bytes, as read or as mapped.
     bounds
         Where in it each string's length stands, and where the last string ends: one more than there
         are strings.
     """
 
-    content: bytearray = field(repr=False)
+    content: bytearray | memoryview = field(repr=False)
     bounds: Sequence[int] = field(repr=False)
 
     def __len__(self) -> int:
@@ -103,7 +109,8 @@ class HeaderReader:
     Parameters
     ----------
     source
-        Read in pieces, each the next and once, of 1 MB and then more; never past its end.
+        A mapped file is looked at where it lies. Any other is read in pieces, each the next and
+        once, of 1 MB and then more; never past its end.
     """
 
     def __init__(self, source: ByteSource) -> None:
@@ -111,28 +118,43 @@ class HeaderReader:
         self.place = "its beginning"
         self._source = source
         self._where = shown(source.name)
-        self._content = bytearray()
+        self._content: bytearray | memoryview = bytearray()
+        if isinstance(source, MappedFile):
+            self._content = source.view(0, min(source.size, MAX_HEADER_BYTES))
         self._piece = _FIRST_PIECE
-        self._inner_arrays = 0
+        self._arrays = self._strings_in_arrays = 0
 
     def number(self, code: str) -> Any:
-        """Read one number; `code` is what `struct` calls it."""
-        layout = struct.Struct("<" + code)
+        """Read one number; `code` is what `struct` calls it: 4s, I or Q."""
+        layout = _LAYOUTS[code]
         self._need(layout.size)
         (value,) = layout.unpack_from(self._content, self.position)
         self.position += layout.size
         return value
 
-    def raw_string(self) -> bytes:
-        """Read a string and return its bytes."""
+    def skip_string(self) -> None:
+        """Go behind a string that may be asked for later, by its position."""
         length = self.number("Q")
         self._need(length)
-        start, self.position = self.position, self.position + length
-        return bytes(self._content[start : self.position])
+        self.position += length
+
+    def text_at(self, position: int) -> str:
+        """Return a string that has been read; bytes that are not UTF-8 become U+FFFD."""
+        (length,) = _LAYOUTS["Q"].unpack_from(self._content, position)
+        start = position + _STRING_BYTES
+        return str(self._content[start : start + length], "utf-8", "replace")
 
     def name(self) -> str:
         """Read a string that names something, and must be UTF-8 to be told from others."""
-        raw = self.raw_string()
+        length = self.number("Q")
+        self.require(length, 1, "bytes")
+        if length > MAX_NAME_BYTES:
+            raise self.malformed(
+                f"a name of {length:,} bytes, longer than the format's {MAX_NAME_BYTES:,}"
+            )
+        self._need(length)
+        start, self.position = self.position, self.position + length
+        raw = bytes(self._content[start : self.position])
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as cause:
@@ -146,7 +168,9 @@ class HeaderReader:
         A string is decoded as UTF-8, and bytes that are not become U+FFFD.
         """
         if kind == STRING:
-            return self.raw_string().decode("utf-8", errors="replace")
+            position = self.position
+            self.skip_string()
+            return self.text_at(position)
         if kind == ARRAY:
             return self._array(depth=1)
         number: Value = self._numbers(kind, 1)[0].item()  # one of Python's
@@ -186,30 +210,35 @@ class HeaderReader:
             self.require(n, 1, what)
             length = min(max(self._piece, end - have), self._source.size - have)
             self._piece = min(2 * self._piece, _LARGEST_PIECE)
+            assert isinstance(self._content, bytearray)  # what is mapped is all here
             self._content += self._source.read(have, length)
 
     def _numbers(self, kind: int, n: int) -> npt.NDArray[Any]:
-        """Read n numbers of a type into an array of their own, read-only."""
+        """Read n numbers of a type into a read-only array, of its own or of the mapped file."""
         if kind not in _NUMBERS:
             raise self.malformed(f"value type {kind:,}; expected one from 0 to 12")
         dtype = np.dtype(_NUMBERS[kind])
         self.require(n, dtype.itemsize, "numbers")
         self._need(n * dtype.itemsize)
         start, self.position = self.position, self.position + n * dtype.itemsize
-        raw = bytes(self._content[start : self.position])
-        if kind == BOOL and raw.translate(None, b"\0\1"):
+        if isinstance(self._content, memoryview):
+            numbers = np.frombuffer(self._content, dtype, n, start)
+        else:
+            numbers = np.frombuffer(bytes(self._content[start : self.position]), dtype)
+        if kind == BOOL and numbers.view(np.uint8).max(initial=0) > 1:
             raise self.malformed("a truth value that is neither 0 nor 1")
-        return np.frombuffer(raw, dtype)
+        return numbers
 
     def _array(self, depth: int) -> Value:
         kind, n = self.number("I"), self.number("Q")
+        self._arrays += depth == 1
         if kind == STRING:
             return self._strings(n)
         if kind != ARRAY:
             return self._numbers(kind, n)
         self.require(n, _ARRAY_BYTES, "arrays")
-        self._inner_arrays += n
-        if depth == MAX_DEPTH or self._inner_arrays > MAX_INNER_ARRAYS:
+        self._arrays += n
+        if depth == MAX_DEPTH or self._arrays > MAX_INNER_ARRAYS:
             raise self.malformed(
                 f"arrays in arrays, more than the {MAX_INNER_ARRAYS:,} or the depth of "
                 f"{MAX_DEPTH} that are read"
@@ -219,6 +248,9 @@ class HeaderReader:
     def _strings(self, n: int) -> StringArray:
         """Walk over n strings by their lengths, which is all that tells where each begins."""
         self.require(n, _STRING_BYTES, "strings")
+        self._strings_in_arrays += n
+        if self._strings_in_arrays > MAX_STRINGS:
+            raise self.malformed(f"more strings in arrays than the {MAX_STRINGS:,} that are read")
         unpack = struct.Struct("<Q").unpack_from
         content, end = self._content, self.position
         bounds = array.array("I", [end])  # positions in a header fit into 32 bits
