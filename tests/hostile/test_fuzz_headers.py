@@ -1,9 +1,11 @@
 """The fuzz target for some seconds, and each way in which our reader differs from the library."""
 
+import json
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +17,10 @@ from hostile import fuzz
 from hostile.fuzz import LAXER, STRICTER, TARGETS, check_all, deviations, wrapped
 from isologit.checkpoint.gguf import read_gguf
 from isologit.checkpoint.safetensors import read_header
-from isologit.errors import IsologitError
+from isologit.checkpoint.strict_json import members
+from isologit.errors import CheckpointError, IsologitError
 
-EXAMPLES = 250
+EXAMPLES = 150
 
 
 def outcomes(name: str, folder: Path) -> Counter[str]:
@@ -141,7 +144,89 @@ def test_where_there_is_no_difference_none_is_excused(raw: bytes, tmp_path: Path
     assert fuzz.check_safetensors(raw, tmp_path) == "both read"
 
 
+# One change, everywhere
+
+NUMBERED = of_one(b',"x":[7,"y"]')
+
+
+@pytest.mark.parametrize("token", fuzz.NUMBERS)
+def test_anything_in_place_of_a_number_is_read_as_the_library_reads_it(
+    token: str, tmp_path: Path
+) -> None:
+    header = NUMBERED[8:-4]
+    for n, byte in enumerate(header):
+        if byte in b"0147":
+            changed = header[:n] + token.encode() + header[n + 1 :]
+            fuzz.check_safetensors(wrapped(changed, b"1234"), tmp_path)
+
+
+def test_a_header_with_a_byte_less_is_read_as_the_library_reads_it(tmp_path: Path) -> None:
+    header = NUMBERED[8:-4]
+    for n in range(len(header)):
+        without = header[:n] + header[n + 1 :]
+        became = {
+            fuzz.check_safetensors(raw, tmp_path)
+            for raw in (wrapped(without, b"1234"), wrapped(header[:n], b"1234"), NUMBERED[:n])
+        }
+        assert "both refuse" in became
+
+
+SMALL_GGUF = write.gguf(
+    [
+        write.pair(b"k", write.ARRAY, write.elements(write.STRING, [write.string(b"ab")] * 2)),
+        write.pair(b"b", write.BOOL, b"\1"),
+        write.pair(b"i", write.INT8, b"\xff"),
+    ],
+    [write.described(b"a", [4, 2]), write.described(b"b", [32], write.Q8_0, 32)],
+    bytes(range(66)),
+)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 255, 2**31, 2**63, 2**64 - 1])
+def test_any_number_anywhere_in_a_gguf_header_is_read_as_gguf_py_reads_it(
+    number: int, tmp_path: Path
+) -> None:
+    became = Counter(
+        fuzz.check_gguf(SMALL_GGUF[:n] + packed + SMALL_GGUF[n + len(packed) :], tmp_path)
+        for n in range(len(SMALL_GGUF) - 66)
+        for packed in (number.to_bytes(8, "little")[:4], number.to_bytes(8, "little"))
+    )
+    assert became["refused"] > 50
+
+
 # That what must hold is held
+
+
+DOCUMENTS = st.dictionaries(
+    st.text(max_size=3),
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner),
+        max_leaves=5,
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=200)
+@given(DOCUMENTS, st.integers(1, 40), st.booleans(), st.sampled_from([None, 1, "\t"]))
+def test_members_are_those_that_json_has_wherever_windows_end(
+    document: dict[str, Any], size: int, is_ascii: bool, indent: int | str | None
+) -> None:
+    raw = json.dumps(document, ensure_ascii=is_ascii, indent=indent).encode()
+    inside = next(iter(document), "")
+    expected: list[tuple[bool, str, Any]] = []
+    for key, value in json.loads(raw).items():
+        is_inside = key == inside and isinstance(value, dict)
+        expected.append((False, key, {} if is_inside else value))
+        expected += [(True, *member) for member in value.items()] if is_inside else []
+    with fuzz.windows_of(size):
+        found = members([raw], where="", error=CheckpointError, inside=inside, at_most=100)
+        assert list(found) == expected
 
 
 @settings(max_examples=50)

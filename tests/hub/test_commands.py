@@ -18,9 +18,9 @@ from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from checkpoints import gaussian, write_llama, write_tensors
+from checkpoints import gaussian, write_llama, write_matrix, write_tensors
 from cli.command import finished, isologit, read_terminal, start
-from hub.hub_server import Hub, hangs, ignores_the_range, says
+from hub.hub_server import Answer, Hub, ignores_the_range, says
 from isologit import errors
 
 MIB = 1 << 20
@@ -183,6 +183,28 @@ def test_a_file_in_a_folder_is_read_with_the_config_beside_it(hub: Hub, tmp_path
     assert ran.code == errors.NotACheckpointError.exit_code
 
 
+@pytest.mark.parametrize(
+    ("file", "size", "error"),
+    [
+        ("config.json", 5 << 20, errors.ConfigError),
+        ("model.safetensors.index.json", 33 << 20, errors.MalformedHeaderError),
+    ],
+)
+def test_what_is_larger_than_is_read_is_not_downloaded(
+    hub: Hub, tmp_path: Path, file: str, size: int, error: type[errors.CheckpointError]
+) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / file).write_bytes(b"{" + b" " * size + b"}")
+    if file == "config.json":
+        write_matrix(folder, [[1, 2]])
+    hub.add("org/wide", folder)
+    ran = isologit("inspect", "org/wide")
+    assert ran.code == error.exit_code
+    assert f"{size + 2:,} bytes" in ran.err
+    assert hub.sent < 1 << 18
+
+
 def test_a_part_of_a_split_gguf_file_stands_for_all(hub: Hub, tmp_path: Path) -> None:
     for n, name in ((1, "token_embd.weight"), (2, "output.weight")):
         writer = gguf.GGUFWriter(tmp_path / f"m-0000{n}-of-00002.gguf", "llama")
@@ -203,17 +225,26 @@ def test_a_file_that_the_model_does_not_have_is_named(hub: Hub, sharded: tuple[P
     assert "model-00001-of-00002.safetensors" in ran.err
 
 
+def stalls(answer: Answer) -> None:
+    """Begin to send a range, and stop for longer than a user waits."""
+    told = {"Content_Range": answer.content_range, "ETag": answer.etag}
+    answer.begin(206, Content_Length=str(len(answer.asked)), **told)
+    answer.body(answer.asked[:100])
+    time.sleep(8)
+    answer.close_connection = True
+
+
 def test_ctrl_c_ends_the_reading_of_headers(hub: Hub, sharded: tuple[Path, str]) -> None:
-    hub.misbehave("cdn", hangs)
+    hub.misbehave("cdn", stalls)
     process = start("inspect", "org/llama", environment=hub.environment())
     end = time.monotonic() + 30
-    while hub.asked["cdn"] < 2 and time.monotonic() < end:
+    while hub.sent_as("cdn") < 200 and time.monotonic() < end:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
     ran = finished(process)
-    assert (ran.code, ran.err.splitlines()[-1]) == (130, "interrupted")
-    assert time.monotonic() - sent < 20
+    assert (ran.code, ran.out, ran.err.splitlines()[-1:]) == (130, "", ["interrupted"])
+    assert time.monotonic() - sent < 5
 
 
 def test_of_two_matrices_of_a_tied_model_one_is_fetched(hub: Hub, tmp_path: Path) -> None:

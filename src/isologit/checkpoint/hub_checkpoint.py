@@ -10,6 +10,7 @@ from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.config import read_config
 from isologit.checkpoint.containers import READ_SUFFIXES
 from isologit.checkpoint.directory import (
+    MAX_INDEX_BYTES,
     Index,
     read_index,
     require_all,
@@ -21,10 +22,18 @@ from isologit.checkpoint.hub.model import HubModel, open_hub
 from isologit.checkpoint.hub.progress import Arrived
 from isologit.checkpoint.hub.spec import HubSpec
 from isologit.checkpoint.opened import Checkpoint
+from isologit.checkpoint.strict_json import LARGEST_CONFIG
 from isologit.checkpoint.tensors import Container, TensorInfo
 from isologit.checkpoint.weight_file import OpenedFile, all_tensors, open_file
 from isologit.checkpoint.wording import shown
-from isologit.errors import MissingShardError, NotACheckpointError, UnsupportedFormatError
+from isologit.errors import (
+    CheckpointError,
+    ConfigError,
+    MalformedHeaderError,
+    MissingShardError,
+    NotACheckpointError,
+    UnsupportedFormatError,
+)
 
 # Headers that are read at the same time.
 _AT_ONCE = 8
@@ -66,6 +75,8 @@ def open_hub_checkpoint(spec: str, asked: HubSpec, arrived: Arrived) -> Checkpoi
         raise NotACheckpointError(f"{shown(spec)} holds no tensors")
     config = f"{folder}config.json"
     has_config = config in model.files
+    if has_config:
+        _require_small(model, config, LARGEST_CONFIG, ConfigError)
     return Checkpoint(
         spec=spec,
         source="hub",
@@ -99,9 +110,19 @@ def _selected(model: HubModel, asked: HubSpec) -> Index:
     selection = select_weights([name for name in model.files if "/" not in name], where)
     if selection.index is None:
         return Index(selection.files, {})
+    _require_small(model, selection.index, MAX_INDEX_BYTES, MalformedHeaderError)
     source = MappedFile(model.path(selection.index))
     raw = source.read(0, source.size)
     return read_index(raw, shown(f"{model.repo_id}/{selection.index}"), is_there)
+
+
+def _require_small(model: HubModel, name: str, at_most: int, error: type[CheckpointError]) -> None:
+    """Check by the hub's list, before it is downloaded, that a file is not larger than is read."""
+    size = model.files[name] or 0
+    if size > at_most:
+        raise error(
+            f"{shown(model.repo_id)}: {shown(name)} has {size:,} bytes; up to {at_most:,} are read"
+        )
 
 
 def _open(model: HubModel, name: str) -> OpenedFile:

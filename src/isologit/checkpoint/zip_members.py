@@ -107,13 +107,20 @@ def unpack(source: ByteSource, member: Member) -> memoryview:
     Raises
     ------
     UnsupportedFormatError
-        It is compressed otherwise than by DEFLATE.
+        It is compressed otherwise than by DEFLATE, or there is no memory for what it unpacks to.
     MalformedHeaderError
         What was compressed is not what the directory says: its length, its CRC-32.
     """
     if member.method == STORED:
         return source.read(member.offset, member.packed)
-    content, position, crc = bytearray(member.size), 0, 0
+    try:
+        content, position, crc = bytearray(member.size), 0, 0
+    except MemoryError:
+        raise UnsupportedFormatError(
+            f"{shown(source.name)}: {shown(member.name)} unpacks to {member.size:,} bytes, for "
+            "which there is no memory. Save it again without compression: then it is read where "
+            "it lies"
+        ) from None
     for part in _inflated(source, member):
         if position + len(part) > member.size:
             fault = f"unpacks to more than the {member.size:,} bytes that the directory says"

@@ -7,6 +7,7 @@ no request the next time. Tensors are fetched into the cache and mapped from the
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Lock
 
 from isologit.checkpoint.bytes import MappedFile
@@ -123,22 +124,26 @@ class RemoteSource:
         """
         key = self._key_of(info)
         path = find_tensor(key)
-        if path is None:
-            if client.is_offline():
-                raise offline(self.subject, f"{shown(info.name)} ({info.length:,} bytes)")
-            here = bytes_here(key)
-            with claim(key, lambda: self._arrived(Fetch(info.name, here, info.length))) as part:
-                if part is not None:
-                    transfer(
-                        self._address,
-                        info.offset,
-                        part,
-                        lambda: self._arrived(Fetch(info.name, part.here, info.length)),
-                    )
-                    path = keep(key, part)
-            path = path or find_tensor(key)
-        assert path is not None
+        # Another process may complete it, and a third remove it again to make room.
+        while path is None:
+            path = self._fetched(info, key) or find_tensor(key)
         return MappedFile(path)
+
+    def _fetched(self, info: TensorInfo, key: Key) -> Path | None:
+        """Fetch a tensor and return its file; None where another process has done so meanwhile."""
+        if client.is_offline():
+            raise offline(self.subject, f"{shown(info.name)} ({info.length:,} bytes)")
+        here = bytes_here(key)
+        with claim(key, lambda: self._arrived(Fetch(info.name, here, info.length))) as part:
+            if part is None:
+                return None
+            transfer(
+                self._address,
+                info.offset,
+                part,
+                lambda: self._arrived(Fetch(info.name, part.here, info.length)),
+            )
+            return keep(key, part)
 
     def _fetch(self, start: int, stop: int) -> bytes:
         """Fetch a range into memory, going on where a connection breaks."""
