@@ -171,6 +171,18 @@ def test_a_header_with_a_byte_less_is_read_as_the_library_reads_it(tmp_path: Pat
         assert "both refuse" in became
 
 
+@pytest.mark.parametrize(
+    "more", [",", ":", '"', "\\", "{", "}", "[", "]", "0", "-", "e", "\n", "\t "]
+)
+def test_a_header_with_something_more_is_read_as_the_library_reads_it(
+    more: str, tmp_path: Path
+) -> None:
+    header = NUMBERED[8:-4]
+    for n in range(len(header) + 1):
+        with_more = header[:n] + more.encode() + header[n:]
+        fuzz.check_safetensors(wrapped(with_more, b"1234"), tmp_path)
+
+
 SMALL_GGUF = write.gguf(
     [
         write.pair(b"k", write.ARRAY, write.elements(write.STRING, [write.string(b"ab")] * 2)),
