@@ -24,6 +24,9 @@ line. Nothing outside this file derives from `IsologitError`.
     │       ├── HubRateLimitError     32   too many requests, for longer than is waited
     │       ├── HubOfflineError       33   offline, and not in a cache; or out of reach
     │       └── HubTransferError      34   an answer that is not what was asked for
+    ├── TokenizerError             the tokenizer's files
+    │   ├── TokenizerNotFoundError    37   no tokenizer among the model's files
+    │   └── TokenizerFileError        38   a tokenizer file that cannot be used
     ├── InputError                 what the user asked about
     │   ├── TokenIdError              13   an id outside the vocabulary
     │   ├── EmptyClusterError         14   a cluster or list without members
@@ -34,7 +37,10 @@ line. Nothing outside this file derives from `IsologitError`.
     │   ├── StateError                19   a hidden state of the wrong size or kind
     │   ├── UndeterminedAxesError     20   principal axes that the data do not determine
     │   ├── PublishedFiguresError     21   a file of published figures that cannot be read
-    │   └── CacheBoundError           35   ISOLOGIT_CACHE_BYTES is not a size
+    │   ├── CacheBoundError           35   ISOLOGIT_CACHE_BYTES is not a size
+    │   ├── PolicyError               39   a policy that cannot be read
+    │   ├── ResultsError              40   a result directory that cannot be read as one
+    │   └── SelectionError            41   nothing to export, or not from what is there
     ├── OutputError                what is written
     │   ├── OutputExistsError         22   the directory is there already
     │   └── OutputWriteError          23   the disk refused (full, read-only)
@@ -170,6 +176,22 @@ class ConfigError(CheckpointError):
     exit_code = 12
 
 
+class TokenizerError(IsologitError):
+    """The tokenizer's files are not what they should be."""
+
+
+class TokenizerNotFoundError(TokenizerError):
+    """There is no tokenizer among the model's files."""
+
+    exit_code = 37
+
+
+class TokenizerFileError(TokenizerError):
+    """A tokenizer file cannot be read, or holds no tokenizer."""
+
+    exit_code = 38
+
+
 class InputError(IsologitError):
     """What the user asked about cannot be answered as asked."""
 
@@ -232,6 +254,24 @@ class CacheBoundError(InputError):
     """`ISOLOGIT_CACHE_BYTES` does not say how many bytes the cache may hold."""
 
     exit_code = 35
+
+
+class PolicyError(InputError):
+    """A policy cannot be read, or has a setting of the wrong kind."""
+
+    exit_code = 39
+
+
+class ResultsError(InputError):
+    """A result directory cannot be read as one that isologit wrote."""
+
+    exit_code = 40
+
+
+class SelectionError(InputError):
+    """What is to be exported cannot be told from what is there, or is nothing."""
+
+    exit_code = 41
 
 
 class OutputError(IsologitError):

@@ -1,0 +1,1 @@
+"""Who the tokens are: text, bytes, categories, reachability, scripts, and traces of training."""
