@@ -18,6 +18,7 @@ from isologit.checkpoint.directory import (
     shards_beside,
 )
 from isologit.checkpoint.gguf import read_gguf
+from isologit.checkpoint.hub.folder import HubFolder
 from isologit.checkpoint.hub.model import HubModel, open_hub
 from isologit.checkpoint.hub.progress import Arrived
 from isologit.checkpoint.hub.spec import HubSpec
@@ -88,6 +89,7 @@ def open_hub_checkpoint(spec: str, asked: HubSpec, arrived: Arrived) -> Checkpoi
         gguf=gguf,
         containers=containers,
         size=sum(model.files.get(name) or 0 for name in index.files),
+        folder=HubFolder(model, folder),
     )
 
 

@@ -17,6 +17,7 @@ from isologit.checkpoint.directory import (
     select_weights,
     shards_beside,
 )
+from isologit.checkpoint.folder import LocalFolder
 from isologit.checkpoint.hub.progress import Arrived, nothing
 from isologit.checkpoint.hub.spec import looks_local, parse_hub_spec
 from isologit.checkpoint.opened import Checkpoint
@@ -106,6 +107,7 @@ def _open_local(path: Path, spec: str, source: Literal["file", "directory"]) -> 
         gguf=opened[0].gguf,
         containers={each.container.name: each.container for each in opened},
         size=sum(each.stat().st_size for each in paths),
+        folder=LocalFolder(folder),
     )
 
 

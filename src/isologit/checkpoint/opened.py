@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from isologit.checkpoint.folder import Folder
 from isologit.checkpoint.locate import candidates
 from isologit.checkpoint.stored_form import (
     StoredForm,
@@ -53,6 +54,8 @@ class Checkpoint:
         The weight files by name, in the order in which they were read.
     size
         Bytes of all weight files.
+    folder
+        The files beside the weights.
     """
 
     spec: str
@@ -65,6 +68,7 @@ class Checkpoint:
     gguf: Mapping[str, Any] | None
     containers: Mapping[str, Container] = field(repr=False)
     size: int
+    folder: Folder = field(repr=False)
 
     def info(self, name: str) -> TensorInfo:
         """Return where a tensor lies.
