@@ -12,12 +12,18 @@ BYTE_OF = {chr(byte): byte for byte in _THEMSELVES} | {
 }
 CHARACTER_OF = {byte: character for character, byte in BYTE_OF.items()}
 
+# As `str.translate` takes it. Latin-1 characters that are not in the alphabet (U+0000 to U+0020,
+# U+007F to U+00A0, U+00AD) would pass for bytes, and are sent out of Latin-1.
+_TO_LATIN_1 = {ord(character): byte for character, byte in BYTE_OF.items()} | {
+    code: 0xFFFF for code in range(256) if chr(code) not in BYTE_OF
+}
+
 
 def piece_bytes(piece: str) -> bytes | None:
     """Return the bytes that a piece is written for; None where it is not in the alphabet."""
     try:
-        return bytes([BYTE_OF[character] for character in piece])
-    except KeyError:
+        return piece.translate(_TO_LATIN_1).encode("latin-1")
+    except UnicodeEncodeError:
         return None
 
 

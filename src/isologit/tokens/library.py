@@ -35,10 +35,14 @@ class LibraryEncoder:
     tokenizer: "tokenizers.Tokenizer" = field(repr=False)
 
     @cached_property
-    def prefixes_space(self) -> bool:
-        """Whether a space is put before every text: seen from what becomes of a letter."""
+    def marks_words(self) -> bool:
+        """Whether a space is put before a text (seen from a letter), or a word's parts marked."""
         first = (self.pretokens(self._with_marks("x")) or [""])[0]
-        return first[:1] in (" ", WORD_BOUNDARY, "Ġ")
+        model = self.tokenizer.model
+        marks = ("continuing_subword_prefix", "end_of_word_suffix")
+        return first[:1] in (" ", WORD_BOUNDARY, "Ġ") or any(
+            getattr(model, mark, None) for mark in marks
+        )
 
     @cached_property
     def matched_whole(self) -> Sequence[str]:
@@ -147,8 +151,8 @@ def of_library(
         held = "no tokens" if largest < 0 else f"the id {largest:,}, beyond {MAX_ID:,}"
         raise TokenizerFileError(f"{where} holds {held}; expected a vocabulary")
     pieces: list[str | None] = [None] * (largest + 1)
-    for piece, token_id in by_piece.items():
-        pieces[token_id] = piece
+    for name, token_id in by_piece.items():
+        pieces[token_id] = name
     rules = _ByteRules.of(tokenizer)
     declared = dict(types or {})
     added = tokenizer.get_added_tokens_decoder()
@@ -302,4 +306,5 @@ def _kind(tokenizer: "tokenizers.Tokenizer", *, byte_level: bool) -> str:
     name = type(tokenizer.model).__name__
     if byte_level:
         return f"byte-level {name}"
-    return f"{name} with byte fallback" if getattr(tokenizer.model, "byte_fallback", False) else name
+    fallback = getattr(tokenizer.model, "byte_fallback", False)
+    return f"{name} with byte fallback" if fallback else name

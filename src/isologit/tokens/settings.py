@@ -1,4 +1,4 @@
-"""What a tokenizer's config says beside the vocabulary: added tokens, named ones, chat templates."""
+"""What a tokenizer's config says beside the vocabulary: added and named tokens, templates."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

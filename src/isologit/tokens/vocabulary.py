@@ -6,7 +6,10 @@ reachability, script) for the modules of these names.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol, get_args
+
+from isologit.tokens.text import text_of
 
 TokenType = Literal["normal", "unknown", "control", "user_defined", "added", "unused", "byte"]
 TOKEN_TYPES: tuple[TokenType, ...] = get_args(TokenType)
@@ -48,22 +51,33 @@ class Vocabulary:
         """Whether a token has this id; any integer may be asked."""
         return 0 <= token_id < len(self.pieces) and self.pieces[token_id] is not None
 
-    @property
+    @cached_property
     def n_tokens(self) -> int:
         """How many ids have a token."""
         return sum(piece is not None for piece in self.pieces)
 
+    @cached_property
+    def texts(self) -> Sequence[str | None]:
+        """``[N]`` the text that each token's bytes are; None where they are not valid alone."""
+        return [None if raw is None else text_of(raw) for raw in self.token_bytes]
+
+    @cached_property
+    def spelled_out(self) -> frozenset[str]:
+        """The texts of tokens that are not a byte fallback's."""
+        each = zip(self.texts, self.types, strict=True)
+        return frozenset(text for text, kind in each if text is not None and kind != "byte")
+
 
 class Encoder(Protocol):
-    """The tokenizer at work, as those who serve the model run it; special tokens are not added.
-
-    ``prefixes_space`` says whether a space is put before a text, so that a token that does not
-    begin with one is met only behind other text.
-    """
+    """The tokenizer at work, as those who serve the model run it; special tokens are not added."""
 
     @property
-    def prefixes_space(self) -> bool:
-        """Whether a space is put before every text."""
+    def marks_words(self) -> bool:
+        """Whether pieces tell where a word begins or ends otherwise than by its own text.
+
+        A space is put before every text, or parts of a word are marked (``##``, ``</w>``): then
+        some tokens are met only beside other text.
+        """
 
     def decode_each(self, token_ids: Sequence[int]) -> list[str]:
         """Return the text of each id decoded alone, special tokens included."""
