@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,12 +110,12 @@ def add_missing(tokenizer: "tokenizers.Tokenizer", added: Iterable[AddedToken]) 
     import tokenizers
 
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    for token in sorted(added, key=lambda each: each.token_id):
-        if token.content and token.content not in known:
-            flags = dict(token.flags)
-            made = tokenizers.AddedToken(token.content, special=token.special, **flags)
-            add = tokenizer.add_special_tokens if token.special else tokenizer.add_tokens
-            add([made])
+    missing = [each for each in added if each.content and each.content not in known]
+    in_order = sorted(missing, key=lambda each: each.token_id)
+    # In runs, and not one by one: the library makes its matcher anew each time.
+    for special, run in groupby(in_order, key=lambda each: each.special):
+        add = tokenizer.add_special_tokens if special else tokenizer.add_tokens
+        add([tokenizers.AddedToken(token.content, special=special, **token.flags) for token in run])
 
 
 def of_library(
