@@ -1,9 +1,10 @@
 """Build the full-size twin, and hold what isologit finds in it against what was planted.
 
-    python benchmarks/check_twin.py [--keep FILE]
+    python benchmarks/check_twin.py [--keep FILE] [--tokenizer QWEN3_TOKENIZER.json]
 
-Prints sizes, precision and recall, and the leading eigenvalues. Exits 1 if anything is wrong. How
-long it all takes is for `speed.py`.
+Prints sizes, precision and recall, and the leading eigenvalues; with Qwen3's tokenizer also who the
+rows are, beside the published counts. Exits 1 if anything is wrong. How long it all takes is for
+`speed.py`.
 """
 
 import argparse
@@ -17,8 +18,11 @@ import numpy.typing as npt
 import isologit
 from isologit.audit import audit
 from isologit.equivalence.rows import row_classes
+from isologit.findings import Audit
 from isologit.numerics.kernels import sum_columns
 from isologit.numerics.stored import Matrix
+from isologit.subject import Settings
+from isologit.tokens.evidence import GRADES, Evidence
 from twin import HALO, POPULATIONS, SPECTRUM, Truth, make_twin
 
 
@@ -26,18 +30,19 @@ def main() -> None:
     """Run the check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", type=Path, help="write the twin here and leave it there")
+    parser.add_argument("--tokenizer", type=Path, help="Qwen3's, which the published counts are of")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = options.keep or Path(folder) / "twin.safetensors"
         truth = make_twin(path)
         print(f"twin of {truth.n_tokens} × {truth.width}")
-        wrong = _check(path, truth)
+        wrong = _check(path, truth, options.tokenizer)
     for each in wrong:
         print(f"WRONG: {each}")
     sys.exit(1 if wrong else 0)
 
 
-def _check(path: Path, truth: Truth) -> list[str]:
+def _check(path: Path, truth: Truth, tokenizer: Path | None) -> list[str]:
     checkpoint = isologit.open_checkpoint(path)
     matrix = checkpoint.matrix("W")
     wrong = []
@@ -67,12 +72,13 @@ def _check(path: Path, truth: Truth) -> list[str]:
     if len(clusters) != 1:
         wrong.append(f"there should be one cluster, not {len(clusters)}")
 
-    return wrong + _audited(path, truth)
+    return wrong + _audited(path, truth, tokenizer)
 
 
-def _audited(path: Path, truth: Truth) -> list[str]:
-    """Hold the audit, unaided, against what was planted."""
-    findings, arrays = audit(str(path))
+def _audited(path: Path, truth: Truth, tokenizer: Path | None) -> list[str]:
+    """Hold the audit, unaided, against what was planted, and its tokens against what is known."""
+    settings = Settings(tokenizer=None if tokenizer is None else str(tokenizer))
+    findings, arrays = audit(str(path), settings)
     found = [ids.tolist() for ids in arrays.rows.bits.groups()]
     cluster = findings.cluster
     planted = set(truth.cluster.tolist())
@@ -87,6 +93,28 @@ def _audited(path: Path, truth: Truth) -> list[str]:
         wrong.append("the audit's row classes should be the planted populations")
     if not members or min(len(members & planted) / len(s) for s in (members, planted)) < 0.99:
         wrong.append("the audit should find the planted cluster")
+    if tokenizer is not None:
+        wrong += _tokens(findings, planted, arrays.evidence)
+    return wrong
+
+
+def _tokens(findings: Audit, planted: set[int], evidence: Evidence | None) -> list[str]:
+    tokens = findings.tokens
+    if tokens is None or evidence is None:
+        return ["the tokenizer should load"]
+    counts = (tokens.in_tokenizer, tokens.padding, tokens.unreachable)
+    found = set(np.flatnonzero(evidence.grades >= GRADES.index("likely")).tolist())
+    print(
+        f"tokens: {counts[0]} ids, {counts[1]} padding rows, {counts[2]} do not survive; "
+        f"{len(found & planted)} of {len(planted)} planted show no training, and "
+        f"{len(found - planted)} others"
+    )
+    wrong = []
+    # Azimuth_II, Qwen3-4B-Instruct-2507.
+    if counts != (151_669, 267, 3_357):
+        wrong.append("there should be 151,669 ids, 267 padding rows, and 3,357 that do not survive")
+    if found != planted:
+        wrong.append("what was planted, and nothing else, should show no training")
     return wrong
 
 

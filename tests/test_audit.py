@@ -104,10 +104,12 @@ def planted(folder: Path) -> Path:
 def test_the_steps_are_named_in_order(tmp_path: Path) -> None:
     steps: list[str] = []
     audit(str(planted(tmp_path)), progress=steps.append)
-    assert steps == ["row classes", "cluster", "logits", "iterated refinement"]
+    assert steps == ["row classes", "cluster", "logits", "iterated refinement", "tokens"]
     steps.clear()
     audit(str(planted(tmp_path)), pole=Pole(1.0, 2.0), progress=steps.append)
-    assert steps == ["row classes", "principal axes", "logits", "iterated refinement"]
+    assert steps == [
+        *("row classes", "principal axes", "cluster", "logits", "iterated refinement", "tokens")
+    ]
 
 
 def test_found_given_and_polar_clusters_say_which_they_are(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_without_a_state_there_are_row_classes_alone(tmp_path: Path) -> None:
     parts = ("state", "logits", "centroid", "cluster", "comparison", "class_rows", "own_class")
     assert {found[part] for part in parts} == {None}
     assert found["rows"]["sizes"] == [6]
-    assert found["rows"]["largest"] == [{"size": 6, "token_ids": [20, *range(30, 35)]}]
+    assert found["rows"]["largest"] == [{"label": 20, "size": 6, "token_ids": [20, *range(30, 35)]}]
     assert found["arithmetic"]["refined"] == 0
 
 

@@ -36,6 +36,9 @@ LAYERS = {
 OF_THE_JOB = (
     *("audit", "classes", "inspection", "reproduce", "figures"),
     *("findings", "subject", "request", "clusters", "steps", "cache"),
+    *("record", "token_findings", "token_steps", "token_source", "listing"),
+    *("policy", "rules", "rule_facts", "checking"),
+    *("exportable", "selection"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from isologit import clusters, steps
+from isologit import clusters, steps, token_steps
+from isologit.clusters import ClusterChoice
 from isologit.equivalence.axes import principal_axes
+from isologit.equivalence.cluster import find_clusters
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import centroid_state, mean_state
 from isologit.findings import Audit, RowFacts, ValueFacts
@@ -53,6 +55,7 @@ def audit_of(
     matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
     # Checked before the passes over W, so that a wrong list costs nothing.
     given = None if members is None else clusters.checked_members(members, matrix.n_tokens)
+    reading = token_steps.begin_reading(subject)
 
     progress("row classes")
     rows = row_classes(matrix, subject.head.bias)
@@ -64,14 +67,14 @@ def audit_of(
         axes = principal_axes(matrix, max(abs(n) for n in pole.axes))
         at_pole = steps.cosines_at(subject, steps.pole_vector(matrix, axes, pole))
 
-    cluster = None
+    progress("cluster")
+    found = find_clusters(matrix, rows.row_values)
     if members is not None and given is not None:
-        cluster = clusters.given_cluster(given, members)
+        cluster: ClusterChoice | None = clusters.given_cluster(given, members)
     elif pole is not None and at_pole is not None:
         cluster = clusters.pole_cluster(at_pole, pole)
     else:
-        progress("cluster")
-        cluster = clusters.found_cluster(matrix, rows)
+        cluster = clusters.standing_out(found)
 
     progress("logits")
     state = (
@@ -89,16 +92,21 @@ def audit_of(
         progress("iterated refinement")
         refinement = steps.refine_cluster(subject, cluster, axes, pole)
 
+    progress("tokens")
+    tokens = reading.result()
+    evidence = token_steps.evidence_of(matrix, rows, found, tokens.table)
+
     finite = np.flatnonzero(rows.finite_rows).astype(np.int32)
     member_ids = finite if cluster is None else cluster.token_ids
     elsewhere = [] if members is None else clusters.other_matrix(members, subject.sha256)
+    row_facts = RowFacts.of(rows, biased=subject.head.bias is not None)
     findings = Audit(
         isologit=subject.version,
         model=subject.model,
         matrix=subject.matrix_facts(),
         head=head_facts(subject.head),
         arithmetic=steps.arithmetic_facts(subject, here.logits.refined),
-        rows=RowFacts.of(rows, biased=subject.head.bias is not None),
+        rows=row_facts,
         cluster=None if cluster is None else cluster.facts,
         reference=steps.reference(cluster, pole),
         axes=steps.axes_facts(axes),
@@ -111,7 +119,15 @@ def audit_of(
         class_rows=here.class_rows,
         pairwise=clusters.pairwise_facts(subject, rows, cluster),
         refinement=refinement,
-        notes=steps.notes(subject, rows, here.logits, elsewhere),
+        tokens=token_steps.tokens_facts(
+            tokens,
+            in_classes=rows.bits.sizes()[rows.bits.labels] > 1,
+            largest=[each.token_ids for each in row_facts.largest],
+            cluster_ids=None if cluster is None else cluster.token_ids,
+            class_ids=here.class_ids,
+            evidence=evidence,
+        ),
+        notes=steps.notes(subject, rows, here.logits, [*elsewhere, *tokens.notes]),
     )
     return findings, Arrays(
         subject=subject,
@@ -125,4 +141,6 @@ def audit_of(
         class_ids=here.class_ids,
         state=state,
         pole=pole,
+        tokens=tokens.table,
+        evidence=evidence,
     )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from isologit import __version__
 from isologit.checkpoint.hub import cache
-from isologit.findings import Record
+from isologit.record import Record
 
 CACHE_SCHEMA = "isologit.cache/1"
 

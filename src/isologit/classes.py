@@ -1,6 +1,6 @@
 """The smaller job: row classes, and logit classes at one state, without printing."""
 
-from isologit import clusters, steps
+from isologit import clusters, steps, token_steps
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import (
@@ -64,6 +64,7 @@ def classes_of(
         state = file_state(at.values, matrix.width, matrix.format, at.where)
     elif isinstance(at, int):
         state = token_state(matrix, at)
+    reading = token_steps.begin_reading(subject)
     progress("row classes")
     rows = row_classes(matrix, subject.head.bias)
     norms = arithmetic.norms(matrix, matrix.format).values
@@ -82,6 +83,9 @@ def classes_of(
     if state is not None:
         progress("logits")
         here = steps.at_state(subject, rows, state, cluster)
+    progress("tokens")
+    tokens = reading.result()
+    row_facts = RowFacts.of(rows, biased=subject.head.bias is not None)
     notes = clusters.other_matrix(at, subject.sha256) if isinstance(at, Members) else []
     if isinstance(at, FileState) and state is not None:
         notes = steps.rounded_state(at, state)
@@ -92,7 +96,7 @@ def classes_of(
         matrix=subject.matrix_facts(),
         head=head_facts(subject.head),
         arithmetic=steps.arithmetic_facts(subject, here.logits.refined if here else 0),
-        rows=RowFacts.of(rows, biased=subject.head.bias is not None),
+        rows=row_facts,
         cluster=cluster.facts if cluster else None,
         reference=steps.reference(cluster, pole) if here else None,
         axes=steps.axes_facts(axes),
@@ -104,7 +108,14 @@ def classes_of(
         own_class=here.own_class if here else None,
         class_rows=here.class_rows if here else None,
         comparison=here.comparison if here else None,
-        notes=steps.notes(subject, rows, here.logits if here else None, notes),
+        tokens=token_steps.tokens_facts(
+            tokens,
+            in_classes=rows.bits.sizes()[rows.bits.labels] > 1,
+            largest=[each.token_ids for each in row_facts.largest],
+            cluster_ids=cluster.token_ids if cluster else None,
+            class_ids=here.class_ids if here else None,
+        ),
+        notes=steps.notes(subject, rows, here.logits if here else None, [*notes, *tokens.notes]),
     )
     return findings, Arrays(
         subject=subject,
@@ -116,4 +127,5 @@ def classes_of(
         class_ids=here.class_ids if here else None,
         state=state,
         pole=pole,
+        tokens=tokens.table,
     )

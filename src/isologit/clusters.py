@@ -1,11 +1,12 @@
 """The cluster that a job is about: given, of a pole, or found; as a record and as token ids."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import msgspec
 import numpy as np
 
-from isologit.equivalence.cluster import find_clusters
+from isologit.equivalence.cluster import Cluster
 from isologit.equivalence.cosines import pairwise_cosines
 from isologit.equivalence.partition import Overlap, TokenIds
 from isologit.equivalence.rows import RowClasses
@@ -13,7 +14,6 @@ from isologit.equivalence.states import token_id_list
 from isologit.equivalence.values import TokenValues
 from isologit.errors import ClusterVocabularyError
 from isologit.findings import ClusterFacts, Comparison, PairwiseFacts
-from isologit.numerics.stored import Matrix
 from isologit.request import Members, Pole
 from isologit.subject import Subject
 
@@ -80,9 +80,8 @@ def pole_cluster(cosines: TokenValues, pole: Pole) -> ClusterChoice:
     return ClusterChoice(facts, token_ids)
 
 
-def found_cluster(matrix: Matrix, rows: RowClasses) -> ClusterChoice | None:
+def standing_out(found: Sequence[Cluster]) -> ClusterChoice | None:
     """Return the cluster that stands out most, or None; `others` are the sizes of the rest."""
-    found = find_clusters(matrix, rows.row_values)
     if not found:
         return None
     best = found[0]

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from isologit.errors import PublishedFiguresError
-from isologit.findings import ArithmeticFacts, MatrixFacts, Model, Record
+from isologit.findings import ArithmeticFacts, MatrixFacts
+from isologit.record import Model, Record
 
 # What a section says of how it was computed: put in, not compared.
 FIELDS_OF_INPUT = frozenset(

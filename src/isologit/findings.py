@@ -6,9 +6,9 @@ infinities: where a figure is one, the text ``"nan"``, ``"inf"`` or ``"-inf"`` s
 
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from isologit.equivalence.partition import Relation
+from isologit.record import Model, Record
+from isologit.token_findings import TokensFacts
 
 if TYPE_CHECKING:
     # For annotations alone: these bring the compiler of the kernels with them, and a record must
@@ -22,19 +22,6 @@ CLASSES_SCHEMA = "isologit.classes/1"
 
 # Enough to see which classes there are; the whole list is in classes.parquet.
 _LARGEST_CLASSES = 20
-
-
-class Record(msgspec.Struct, frozen=True):
-    """Base of all records; each is frozen and keyword-only."""
-
-
-class Model(Record, frozen=True, kw_only=True):
-    """Which checkpoint this is about."""
-
-    spec: str
-    source: str
-    revision: str | None
-    name: str
 
 
 class MatrixFacts(Record, frozen=True, kw_only=True):
@@ -91,8 +78,9 @@ class ArithmeticFacts(Record, frozen=True, kw_only=True):
 
 
 class SizedClass(Record, frozen=True, kw_only=True):
-    """A class and its tokens."""
+    """A class and its tokens; ``label`` is its label in ``tokens.parquet``."""
 
+    label: int
     size: int
     token_ids: list[int]
 
@@ -116,7 +104,11 @@ class EqualRows(Record, frozen=True, kw_only=True):
             redundant=partition.n_tokens - partition.n_classes,
             sizes=[len(group) for group in groups],
             largest=[
-                SizedClass(size=len(group), token_ids=group.tolist())
+                SizedClass(
+                    label=int(partition.labels[group[0]]),
+                    size=len(group),
+                    token_ids=group.tolist(),
+                )
                 for group in groups[:_LARGEST_CLASSES]
             ],
         )
@@ -388,7 +380,7 @@ class Audit(Record, frozen=True, kw_only=True):
     class_rows: ClassRows
     pairwise: PairwiseFacts | None
     refinement: RefinementFacts | None
-    tokens: None = None
+    tokens: TokensFacts | None
     notes: list[str]
 
 
@@ -411,4 +403,5 @@ class Classes(Record, frozen=True, kw_only=True):
     own_class: ValueClass | None
     class_rows: ClassRows | None
     comparison: Comparison | None
+    tokens: TokensFacts | None
     notes: list[str]

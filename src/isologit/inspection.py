@@ -9,7 +9,8 @@ from isologit.checkpoint.gguf_family import gguf_tokenizer
 from isologit.checkpoint.head import Role
 from isologit.checkpoint.opened import Checkpoint
 from isologit.checkpoint.tensors import TensorInfo
-from isologit.findings import HeadFacts, Model, Record
+from isologit.findings import HeadFacts
+from isologit.record import Model, Record
 from isologit.subject import LocatedSubject, Settings, head_facts, locate_subject, model_facts
 
 INSPECT_SCHEMA = "isologit.inspect/1"

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from isologit import clusters, steps
+from isologit import clusters, steps, token_steps
 from isologit.equivalence.axes import PrincipalAxes, principal_axes
 from isologit.equivalence.cosines import pairwise_cosines
 from isologit.equivalence.partition import Overlap, TokenIds
@@ -140,6 +140,7 @@ class _Run:
         """Yield every published figure with this run's."""
         makers = {
             "matrix": self._matrix_section,
+            "tokenizer": self._tokenizer_section,
             "rows": self._rows_section,
             "pca": self._pca_section,
             "cosine class": self._cosine_section,
@@ -153,11 +154,11 @@ class _Run:
         for section in self.published.sections:
             maker = makers.get(section.kind)
             if maker is None:
-                reason = "needs the tokenizer" if section.kind == "tokenizer" else "not known here"
-                yield from compared(section, {}, reason)
+                yield from compared(section, {}, "not known here")
                 continue
             self.progress(section.name)
-            yield from compared(section, maker(section), "not computed here")
+            reason = "needs the tokenizer" if section.kind == "tokenizer" else "not computed here"
+            yield from compared(section, maker(section), reason)
 
     def _point(self) -> None:
         """Settle the signs of the axes, and take the cosine class at the pole."""
@@ -205,6 +206,22 @@ class _Run:
             "tied": head.tied,
             "bytes": self._matrix.words.nbytes,
         }
+
+    def _tokenizer_section(self, _section: Section) -> dict[str, Any]:
+        tokens = token_steps.begin_reading(self.subject).result()
+        self.notes += tokens.notes
+        table = tokens.table
+        if table is None:
+            return {}
+        figures: dict[str, Any] = {
+            "ids": table.tokenizer.vocabulary.n_tokens,
+            "padding_rows": table.n_padding,
+        }
+        if table.reachability is not None:
+            survives = table.reachability.survives
+            figures["round_trip_reachable"] = int((survives == 1).sum())
+            figures["round_trip_unreachable"] = int((survives == 0).sum())
+        return figures
 
     def _rows_section(self, section: Section) -> dict[str, Any]:
         groups = self._rows.bits.groups()

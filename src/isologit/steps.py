@@ -33,6 +33,8 @@ from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, Vector
 from isologit.request import FileState, Pole
 from isologit.subject import Subject
+from isologit.tokens.evidence import Evidence
+from isologit.tokens.table import TokenTable
 
 # The seed line's field of view in its iterated refinement (notebook 1.6a).
 _FIELD_DEG = 3.0
@@ -43,7 +45,7 @@ class Arrays:
     """What the output files hold beside the findings.
 
     `norms` are of the rows, in W's format; `with_entries` says whether what `entries` gives is
-    wanted too.
+    wanted too; `tokens` are who the rows are, and `evidence` traces of their training.
     """
 
     subject: Subject
@@ -57,6 +59,8 @@ class Arrays:
     class_ids: TokenIds | None = None
     state: State | None = None
     pole: Pole | None = None
+    tokens: TokenTable | None = None
+    evidence: Evidence | None = None
 
     def entries(self) -> dict[str, Float64s]:
         """Return what rows' entries come to under any arithmetic, ``[V]`` each, exact."""

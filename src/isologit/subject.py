@@ -9,9 +9,10 @@ from isologit.checkpoint.head import Head, LocatedHead, Role, load_head, locate_
 from isologit.checkpoint.hub.progress import Arrived, nothing
 from isologit.checkpoint.open import open_checkpoint
 from isologit.checkpoint.opened import Checkpoint
-from isologit.findings import HeadFacts, MatrixFacts, Model, NormFacts
+from isologit.findings import HeadFacts, MatrixFacts, NormFacts
 from isologit.numerics.arithmetic import Arithmetic, Exact
 from isologit.numerics.formats import Format
+from isologit.record import Model
 
 Progress = Callable[[str], None]
 
@@ -34,12 +35,15 @@ class Settings:
         The format of a logit; None stands for W's own.
     arithmetic
         Exact, or observed on a device.
+    tokenizer
+        Another tokenizer than the model's own: a file, a directory, ``bytes``, a model of the hub.
     """
 
     tensor: str | None = None
     role: Role = "output"
     logit_format: Format | None = None
     arithmetic: Arithmetic = field(default_factory=Exact)
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

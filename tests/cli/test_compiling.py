@@ -60,11 +60,12 @@ def test_the_first_run_says_so_and_the_second_has_no_reason_to(model: Path, tmp_
 def test_quiet_says_nothing_and_verbose_how_long_it_took(model: Path, tmp_path: Path) -> None:
     assert told(model, "-q", environment={"NUMBA_CACHE_DIR": str(tmp_path / "one")}) == ""
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "two")}
-    notice, step, took = told(model, "-v", environment=environment).splitlines()
+    notice, step, tokens, took = told(model, "-v", environment=environment).splitlines()
     assert notice.startswith(f"{BEGUN}kept in ")
     assert re.fullmatch(r"row classes: \d+\.\d\d s", step)
+    assert re.fullmatch(r"tokens: \d+\.\d\d s", tokens)
     assert re.fullmatch(r"compiling, within these steps: \d+\.\d\d s", took)
-    (step,) = told(model, "-v", environment=environment).splitlines()
+    step, _ = told(model, "-v", environment=environment).splitlines()
     assert step.startswith("row classes: ")
 
 

@@ -232,6 +232,7 @@ class TestModalClass:
         assert "  1 token without a number (NaN), not counted here" in ran.section("Dot products")
         assert "  Range: [5.00000000, inf]" in ran.section("Dot products")
         assert ran.section("Notes") == [
+            "• no tokenizer lies beside the weights: tokens are ids (--tokenizer names one)",
             "• 2 rows with an infinity or a NaN",
             "• 1 logit without a number (NaN); the figures are of the others",
             "• no two logits are equal: the most common one is merely the smallest",
@@ -318,7 +319,7 @@ class TestVerdictAndRows:
         assert [line.rstrip() for line in ran.section("Row classes")] == [
             "5 distinct rows of 9; 4 rows repeat another",
             "class  tokens  token IDs (first 8)",
-            "    1       5  [0, 1, 2, 3, 4]",
+            "    0       5  [0, 1, 2, 3, 4]",
         ]
         assert "Cluster" not in ran.out.splitlines()
         assert "Dot products" not in ran.out.splitlines()
@@ -345,7 +346,7 @@ class TestVerdictAndRows:
     @pytest.mark.parametrize(
         ("classes", "last"),
         [
-            (20, "   20       2  [38, 39]"),
+            (20, "   19       2  [38, 39]"),
             (21, "… and 1 more class, the smallest of 2"),
             (23, "… and 3 more classes, the smallest of 2"),
         ],
@@ -358,7 +359,7 @@ class TestVerdictAndRows:
 
     def test_a_class_of_many_is_cut_after_eight_ids(self, tmp_path: Path) -> None:
         ran = page("classes", write_matrix(tmp_path / "m", np.ones((9, 1))))
-        assert "    1       9  [0, 1, 2, 3, 4, 5, 6, 7, …]" in ran.section("Row classes")
+        assert "    0       9  [0, 1, 2, 3, 4, 5, 6, 7, …]" in ran.section("Row classes")
 
 
 class TestCluster:

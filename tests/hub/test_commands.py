@@ -262,7 +262,8 @@ def test_of_two_matrices_of_a_tied_model_one_is_fetched(hub: Hub, tmp_path: Path
     )
     assert found["notes"] == [
         "lm_head.weight and model.embed_tokens.weight are both stored; only "
-        "model.embed_tokens.weight is fetched, so whether they are the same is not known"
+        "model.embed_tokens.weight is fetched, so whether they are the same is not known",
+        "no tokenizer lies beside the weights: tokens are ids (--tokenizer names one)",
     ]
     assert hub.sent < head.size * 2 + MIB
 

@@ -75,6 +75,14 @@ def test_tokens_has_a_row_per_row_of_w(written: tuple[Path, Any, Ran]) -> None:
         "cosine": "double",
         "in_cluster": "bool",
         "in_modal_class": "bool",
+        # Of the tokenizer there is nothing: no file of one lies beside the weights.
+        "evidence": "string",
+        "evidence_why": "string",
+        "evidence_distance": "double",
+        "evidence_share_of_way": "double",
+        "evidence_offset": "double",
+        "evidence_cosine": "double",
+        "evidence_centred_cosine": "double",
     }
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     assert columns["token_id"].tolist() == list(range(V))

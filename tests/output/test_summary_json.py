@@ -15,9 +15,13 @@ from checkpoints import (
 )
 from cli.command import isologit
 from isologit import __version__
+from isologit.tokens.categories import CATEGORIES
 
+# What counts things by names that are not known before.
+COUNTS = {...: int}
 # A shape is a type, a list with the shape of its items, or an object's keys; "?" ends the name of
-# a key that may be null. `float` takes a word too where the figure is not finite.
+# a key that may be null, and ... stands for any key. `float` takes a word too where the figure is
+# not finite.
 COUNT = {"value": float, "hex": str, "n_tokens": int}
 VALUE_CLASS = {**COUNT, "token_ids": [int]}
 VALUES = {
@@ -34,6 +38,28 @@ VALUES = {
     "max_class": COUNT,
     "top": [COUNT],
     "multiplicity": dict.fromkeys(("1", "2", "3", "4+", "100+", "1000+"), int),
+}
+CLASS_TOKENS = {"size": int, "mix": COUNTS, "first": [str]}
+TOKENS = {
+    "rows?": int,
+    "in_tokenizer": int,
+    "padding?": int,
+    "beyond_rows": int,
+    "tokenizer": {"source": str, "kind": str},
+    "categories": dict.fromkeys(CATEGORIES, int),
+    "unreachable?": int,
+    "causes": COUNTS,
+    "scripts": COUNTS,
+    "in_classes?": COUNTS,
+    "classes": [CLASS_TOKENS],
+    "cluster?": CLASS_TOKENS,
+    "modal_class?": CLASS_TOKENS,
+    "evidence?": {
+        "grades": dict.fromkeys(("none", "weak", "likely", "strong"), int),
+        "reference": COUNTS,
+        "core": int,
+        "why": str,
+    },
 }
 MODEL = {"spec": str, "source": str, "revision?": str, "name": str}
 MATRIX = {
@@ -79,12 +105,12 @@ ROWS = {
     "by_value?": {
         **dict.fromkeys(("classes", "tokens_in_classes", "redundant"), int),
         "sizes": [int],
-        "largest": [{"size": int, "token_ids": [int]}],
+        "largest": [{"label": int, "size": int, "token_ids": [int]}],
     },
     "zero": int,
     "subnormal": int,
     "nonfinite": int,
-    "largest": [{"size": int, "token_ids": [int]}],
+    "largest": [{"label": int, "size": int, "token_ids": [int]}],
 }
 CLUSTER = {
     "method": str,
@@ -159,7 +185,7 @@ AUDIT = {
     "class_rows": CLASS_ROWS,
     "pairwise?": PAIRWISE,
     "refinement?": REFINEMENT,
-    "tokens?": dict,
+    "tokens?": TOKENS,
     "notes": [str],
 }
 CLASSES = {
@@ -174,6 +200,7 @@ CLASSES = {
     "own_class?": VALUE_CLASS,
     "class_rows?": CLASS_ROWS,
     "comparison?": COMPARISON,
+    "tokens?": TOKENS,
     "notes": [str],
 }
 INSPECTION = {
@@ -202,6 +229,8 @@ def faults(value: Any, shape: Any, where: str = "$") -> list[str]:
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return [f"{where} is {type(value).__name__}, not an object"]
+        if ... in shape:
+            shape = dict.fromkeys(value, shape[...])
         keys = {key.removesuffix("?"): key for key in shape}
         found = [f"{where} has no {key}" for key in keys if key not in value]
         found += [f"{where} has {key} besides" for key in value if key not in keys]

@@ -15,7 +15,7 @@ from isologit.errors import TokenizerFileError
 from isologit.tokens.bpe_files import read_bpe_files
 from isologit.tokens.byte_level import CHARACTER_OF
 from isologit.tokens.gguf_split_rules import RULES
-from isologit.tokens.gguf_tokenizer import gguf_settings, read_gguf_tokenizer
+from isologit.tokens.gguf_tokenizer import read_gguf_tokenizer
 from isologit.tokens.sentencepiece_file import read_sentencepiece
 from isologit.tokens.sentencepiece_proto import read_model
 from isologit.tokens.settings import TokenizerSettings
@@ -100,10 +100,6 @@ class TestLlama2xs:
         assert "all scores in model.gguf are 0" in found.notes[0]
         ids = encoder_of(found).encode_each(["little"])[0]
         assert [found.vocabulary.pieces[i] for i in ids] == ["▁li", "t", "t", "le"]
-
-    def test_what_else_it_says(self, metadata: Mapping[str, Any]) -> None:
-        settings = gguf_settings(metadata, "model.gguf")
-        assert settings.named == (("bos", "\n<s>\n"), ("eos", "\n</s>\n"))
 
 
 class TestSentencePiece:
@@ -401,25 +397,6 @@ class TestHostile:
         found = read(header("gpt2", tokens, pre="gpt-2", merges=[], token_type=types))
         assert encoder_of(found).encode_each(["<|7|><|29999|>"]) == [[7, 29999]]
 
-    @pytest.mark.parametrize("token_id", [-1, 257, 1 << 70, "1", True, 1.0, None])
-    def test_a_role_of_no_token_is_left_out(self, token_id: object) -> None:
-        metadata = {**self.BASE, "tokenizer.ggml.bos_token_id": token_id}
-        assert gguf_settings(metadata, "x").named == ()
-
-
-def test_roles_and_templates() -> None:
-    metadata = {
-        **header("gpt2", ["a", "b", "c"], bos_token_id=0, padding_token_id=2, unknown_token_id=1),
-        "tokenizer.chat_template": "{{ x }}",
-        "tokenizer.chat_template.tool": "{{ y }}",
-        "tokenizer.chat_template.odd": 5,
-        "tokenizer.chat_templates": strings(["tool"]),
-    }
-    settings = gguf_settings(metadata, "x")
-    assert settings.named == (("bos", "a"), ("unk", "b"), ("pad", "c"))
-    assert settings.templates == ("{{ x }}", "{{ y }}")
-    assert gguf_settings({}, "x") == TokenizerSettings()
-
 
 def test_a_file_of_the_gguf_library(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
@@ -429,8 +406,6 @@ def test_a_file_of_the_gguf_library(tmp_path: Path) -> None:
     writer.add_token_list([*BYTES, "he", "<e>"])
     writer.add_token_types([*[NORMAL] * 257, CONTROL])
     writer.add_token_merges(["h e"])
-    writer.add_eos_token_id(257)
-    writer.add_chat_template("{{ messages }}")
     writer.add_tensor("token_embd.weight", np.zeros((258, 32), np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -439,9 +414,6 @@ def test_a_file_of_the_gguf_library(tmp_path: Path) -> None:
     metadata = open_checkpoint(path).gguf
     assert metadata is not None
     assert encoder_of(read(metadata)).encode_each(["he<e>"]) == [[256, 257]]
-    settings = gguf_settings(metadata, str(path))
-    assert settings.named == (("eos", "<e>"),)
-    assert settings.templates == ("{{ messages }}",)
 
 
 def _character_map(content: bytes) -> bytes:

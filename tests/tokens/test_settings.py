@@ -113,7 +113,7 @@ def test_a_template_that_is_no_utf8_is_a_note(tmp_path: Path) -> None:
 def test_a_vocabulary_is_ids_by_piece(content: str, tmp_path: Path) -> None:
     path = tmp_path / "vocab.json"
     path.write_text(content)
-    with pytest.raises(TokenizerFileError, match="vocab.json"):
+    with pytest.raises(TokenizerFileError, match=r"vocab\.json"):
         read_vocab_json(path)
     path.write_text('{"a": 1}')
     assert read_vocab_json(path) == {"a": 1}

@@ -24,6 +24,9 @@ COMMANDS = {
     "audit": "Analyse a checkpoint: row classes, cluster, logit classes.",
     "classes": "Row classes; with a state, the logit classes there.",
     "inspect": "Tensors, the head and why; reads headers alone.",
+    "tokens": "Who the tokens are; which no text reaches or training knew.",
+    "check": "A gate for releases: exits with 1 where a rule is broken.",
+    "export": "Masks and lists that servers take as they are.",
     "reproduce": "The seed's published figures beside this model's.",
     "cache": "What has been fetched of hub models: list it, remove it.",
 }

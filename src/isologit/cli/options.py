@@ -25,6 +25,9 @@ _DTYPES = click.Choice(
     ]
 )
 
+# More rows than any vocabulary has.
+_MOST_IDS = 1 << 24
+
 model_argument = click.argument("model", metavar="MODEL")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
@@ -39,6 +42,11 @@ role_option = click.option(
     default="output",
     show_default=True,
     help="The unembedding matrix, or the input embedding.",
+)
+tokenizer_option = click.option(
+    "--tokenizer",
+    metavar="FILE|DIR|MODEL|bytes",
+    help="Take this tokenizer instead of the one beside the weights.",
 )
 directory_option = click.option(
     "-o",
@@ -73,12 +81,13 @@ def computing_options(function: Callable[..., None]) -> Callable[..., None]:
         dtype: str | None,
         arithmetic: str,
         threads: int,
+        tokenizer: str | None,
         as_json: bool,
         quiet: bool,
         verbose: bool,
         **own: Any,
     ) -> None:
-        settings = settings_of(tensor, role, dtype, arithmetic, threads)
+        settings = settings_of(tensor, role, dtype, arithmetic, threads, tokenizer)
         function(**own, shared=Shared(settings, as_json, quiet, verbose))
 
     decorated: Callable[..., None] = command
@@ -106,6 +115,7 @@ def computing_options(function: Callable[..., None]) -> Callable[..., None]:
                 metavar="N",
                 help="Threads; 0 stands for every core.  [default: 0]",
             ),
+            tokenizer_option,
             json_option,
             quiet_option,
             verbose_option,
@@ -133,7 +143,12 @@ def pole_options(function: _F) -> _F:
 
 
 def settings_of(
-    tensor: str | None, role: Role, dtype: str | None, arithmetic: str, threads: int
+    tensor: str | None,
+    role: Role,
+    dtype: str | None,
+    arithmetic: str,
+    threads: int,
+    tokenizer: str | None = None,
 ) -> Settings:
     """Return the settings that the shared options stand for."""
     from isologit.numerics.arithmetic import parse_arithmetic
@@ -145,7 +160,8 @@ def settings_of(
         chosen = parse_arithmetic(arithmetic)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--arithmetic") from error
-    return Settings(tensor, role, None if dtype is None else parse_format(dtype), chosen)
+    format_ = None if dtype is None else parse_format(dtype)
+    return Settings(tensor, role, format_, chosen, tokenizer)
 
 
 def pole_of(pole: str | None, axes: str) -> Pole | None:
@@ -163,6 +179,26 @@ def pole_of(pole: str | None, axes: str) -> Pole | None:
     distance = place[2] if len(place) == 3 else None
     north, meridian, equinox = numbers
     return Pole(place[0], place[1], distance, (north, meridian, equinox))
+
+
+def token_ids_of(text: str, option: str) -> list[int]:
+    """Return the ids that a list like ``124,180-187`` stands for, ascending, each once."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        bounds = [first, last] if dash else [first]
+        # isdecimal is true of other scripts' digits, which int takes; a list of ids has ASCII's.
+        if not all(each.isascii() and each.isdecimal() for each in bounds):
+            raise click.BadParameter(
+                f"{part.strip()!r}: expected ids like 124 or 180-187", param_hint=option
+            )
+        low, high = int(bounds[0]), int(bounds[-1])
+        if high < low or high - low >= _MOST_IDS:
+            raise click.BadParameter(
+                f"{part.strip()!r} is no range of up to {_MOST_IDS:,} ids", param_hint=option
+            )
+        found |= set(range(low, high + 1))
+    return sorted(found)
 
 
 def _numbers(text: str, option: str, kind: type[Any], lengths: tuple[int, ...]) -> list[Any]:

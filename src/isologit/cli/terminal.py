@@ -12,9 +12,9 @@ from rich.console import Console, RenderableType
 
 from isologit.cli import interrupts
 from isologit.errors import OutputWriteError
-from isologit.findings import Record
 from isologit.output import tables
 from isologit.output.json_text import to_json
+from isologit.record import Record
 from isologit.subject import Progress
 
 if TYPE_CHECKING:
@@ -50,9 +50,13 @@ def show(page: RenderableType) -> None:
 
 def show_json(record: Record) -> None:
     """Print findings as JSON to stdout."""
-    text = to_json(record)
+    show_text(to_json(record) + "\n")
+
+
+def show_text(text: str) -> None:
+    """Print text to stdout as it is."""
     with _to_stdout():
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text)
 
 
 def show_written(paths: list[Path]) -> None:

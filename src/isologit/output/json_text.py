@@ -1,21 +1,27 @@
 """A record as JSON text: what ``--json`` prints and ``summary.json`` holds.
 
-JSON has no NaN and no infinities; words stand in their place, so that no figure becomes null.
+JSON has no NaN and no infinities; words stand in their place, so that no figure becomes null. What
+a terminal or a reader could be misled by (marks that turn the direction of text, separators that
+cannot be seen) is written as JSON's own escapes, which every parser undoes.
 """
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from isologit.findings import Record
+from isologit.record import Record
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
 def to_json(record: Record) -> str:
     """Return a record as indented JSON; non-finite figures become words."""
     plain = _representable(msgspec.to_builtins(record))
-    return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
+    text = msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
+    return _NOT_ASCII.sub(_printable, text)
 
 
 def write_json(path: Path, record: Record) -> None:
@@ -26,6 +32,18 @@ def write_json(path: Path, record: Record) -> None:
 def utf8(text: str) -> str:
     """Return text with what UTF-8 cannot hold, as in a path of other bytes, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _printable(match: re.Match[str]) -> str:
+    text = match.group()
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def _representable(value: Any) -> Any:

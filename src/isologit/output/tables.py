@@ -14,12 +14,14 @@ from isologit.findings import (
     CentroidFacts,
     Classes,
     EqualRows,
-    MatrixFacts,
     RowFacts,
     ValueFacts,
 )
 from isologit.inspection import Inspection, TensorFacts
-from isologit.output import sentences
+from isologit.output import sentences, token_sentences
+from isologit.output.parts import lines, section, text
+from isologit.output.token_tables import tokens_section
+from isologit.token_findings import ClassTokens
 
 if TYPE_CHECKING:
     # For annotations alone: no other page than its own needs what it imports.
@@ -34,37 +36,38 @@ def audit_page(findings: Audit) -> RenderableType:
     vocabulary = findings.matrix.shape[0]
     parts: list[RenderableType] = [
         *(_verdict(findings) if findings.model.source == "hub" else _opening(findings)),
-        *_rows(findings.rows, findings.matrix),
+        *_rows(findings),
+        *_tokens(findings),
         *_cluster(findings),
         *_cosines(findings, vocabulary),
         *_state(findings),
         *_logits(findings, findings.logits, vocabulary),
     ]
     if findings.comparison is not None:
-        parts += _section("Comparison with the cluster", sentences.comparison(findings.comparison))
-    parts += _section(
+        parts += section("Comparison with the cluster", sentences.comparison(findings.comparison))
+    parts += section(
         "Embedding-level duplicates",
         sentences.duplicates(findings.class_rows, findings.logits),
     )
     parts += _distinct(findings.logits, vocabulary, "dot product")
     if findings.refinement is not None:
-        parts += _section("Iterated refinement", sentences.refinement(findings.refinement))
+        parts += section("Iterated refinement", sentences.refinement(findings.refinement))
     return Group(*parts, *_notes(findings.notes))
 
 
 def classes_page(findings: Classes) -> RenderableType:
     """Return the summary of row classes, and of logit classes at a state."""
     vocabulary = findings.matrix.shape[0]
-    parts: list[RenderableType] = [*_opening(findings), *_rows(findings.rows, findings.matrix)]
+    parts: list[RenderableType] = [*_opening(findings), *_rows(findings), *_tokens(findings)]
     if findings.logits is not None and findings.class_rows is not None:
         if findings.cluster is not None:
             parts += _cluster(findings)
         parts += [*_state(findings), *_logits(findings, findings.logits, vocabulary)]
         if findings.comparison is not None:
-            parts += _section(
+            parts += section(
                 "Comparison with the cluster", sentences.comparison(findings.comparison)
             )
-        parts += _section(
+        parts += section(
             "Embedding-level duplicates",
             sentences.duplicates(findings.class_rows, findings.logits),
         )
@@ -84,14 +87,14 @@ def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableTy
     hidden = len(findings.tensors) - len(shown)
     more = [f"… and {counted(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
     table = _tensors(shown, matrix.tensor)
-    return Group(*_head(findings), "", table, *_lines(more), *_notes(findings.notes))
+    return Group(*_head(findings), "", table, *lines(more), *_notes(findings.notes))
 
 
 def listing_page(findings: Inspection) -> RenderableType:
     """Return every tensor of a checkpoint whose head cannot be told."""
     return Group(
-        *_lines([f"{findings.model.name}: {counted(len(findings.tensors), 'tensor')}"]),
-        *_lines(sentences.tokenizer(findings.tokenizer)),
+        *lines([f"{findings.model.name}: {counted(len(findings.tensors), 'tensor')}"]),
+        *lines(sentences.tokenizer(findings.tokenizer)),
         "",
         _tensors(findings.tensors, None),
     )
@@ -105,9 +108,7 @@ def _tensors(infos: Sequence[TensorFacts], chosen: str | None) -> Table:
     table.add_column("bytes", justify="right")
     for info in infos:
         mark = " ← W" if info.name == chosen else ""
-        table.add_row(
-            _text(info.name + mark), _text(info.dtype), str(info.shape), f"{info.bytes:,}"
-        )
+        table.add_row(text(info.name + mark), text(info.dtype), str(info.shape), f"{info.bytes:,}")
     return table
 
 
@@ -121,11 +122,11 @@ def _head(findings: Inspection) -> list[RenderableType]:
     assert findings.head is not None
     commit = findings.model.revision
     return [
-        *_lines(sentences.matrix(findings.matrix, findings.model.name)),
-        *_lines([f"Commit: {commit}"] if findings.model.source == "hub" else []),
-        *_lines(sentences.head(findings.head)),
-        *_lines(sentences.tokenizer(findings.tokenizer)),
-        *_lines(sentences.sizes(findings)),
+        *lines(sentences.matrix(findings.matrix, findings.model.name)),
+        *lines([f"Commit: {commit}"] if findings.model.source == "hub" else []),
+        *lines(sentences.head(findings.head)),
+        *lines(sentences.tokenizer(findings.tokenizer)),
+        *lines(sentences.sizes(findings)),
     ]
 
 
@@ -142,8 +143,8 @@ def cache_page(findings: "Cache") -> RenderableType:
     table.add_column("last used (UTC)")
     for entry in findings.entries:
         table.add_row(
-            *(_text(text) for text in (entry.model, entry.revision[:12], entry.file)),
-            _text(entry.tensor or "(header)", "" if entry.tensor else "dim"),
+            *(text(each) for each in (entry.model, entry.revision[:12], entry.file)),
+            text(entry.tensor or "(header)", "" if entry.tensor else "dim"),
             f"{entry.bytes:,}" + ("" if entry.complete else " (part)"),
             entry.last_used.removesuffix("+00:00").replace("T", " "),
         )
@@ -166,7 +167,7 @@ def reproduction_page(findings: "Reproduction") -> RenderableType:
     for figure in findings.figures:
         if figure.section != section:
             section = figure.section
-            table.add_row(_text(section, "bold"))
+            table.add_row(text(section, "bold"))
         style = {"equal": "green", "differs": "yellow", "not compared": "dim"}[figure.verdict]
         verdict: str = figure.verdict
         if figure.difference is not None:
@@ -174,18 +175,18 @@ def reproduction_page(findings: "Reproduction") -> RenderableType:
         elif figure.note:
             verdict += f": {figure.note}" if figure.verdict == "not compared" else f" {figure.note}"
         table.add_row(
-            _text("  " + figure.figure),
-            _text(_shown(figure.published)),
-            _text(_shown(figure.this_run)),
-            _text(verdict, style),
+            text("  " + figure.figure),
+            text(_shown(figure.published)),
+            text(_shown(figure.this_run)),
+            text(verdict, style),
             "depends on it" if figure.depends_on_arithmetic else "",
         )
     summary = (
         f"{findings.equal} equal, {findings.differs} differ, {findings.not_compared} not compared"
     )
     return Group(
-        *_lines(sentences.matrix(findings.matrix, findings.model.name)),
-        *_lines(
+        *lines(sentences.matrix(findings.matrix, findings.model.name)),
+        *lines(
             [
                 sentences.device(findings.arithmetic, any_logits=True),
                 f"Beside: {findings.published}",
@@ -217,27 +218,39 @@ def _verdict(findings: Audit | Classes) -> list[RenderableType]:
 def _opening(findings: Audit | Classes) -> list[RenderableType]:
     return [
         *_verdict(findings),
-        *_lines(sentences.matrix(findings.matrix, findings.model.name)),
-        *_lines(sentences.head(findings.head)),
+        *lines(sentences.matrix(findings.matrix, findings.model.name)),
+        *lines(sentences.head(findings.head)),
     ]
 
 
-def _rows(rows: RowFacts, matrix: MatrixFacts) -> list[RenderableType]:
-    parts = _section("Row classes", sentences.rows(rows, matrix))
+def _rows(findings: Audit | Classes) -> list[RenderableType]:
+    rows, tokens = findings.rows, findings.tokens
+    parts = section("Row classes", sentences.rows(rows, findings.matrix))
     if rows.classes:
-        parts += _classes_table(rows)
+        parts += _classes_table(rows, None if tokens is None else tokens.classes)
     if rows.by_value is not None:
-        parts += ["", Text("Classes of equal values"), *_classes_table(rows.by_value)]
+        parts += ["", Text("Classes of equal values"), *_classes_table(rows.by_value, None)]
     return parts
 
 
-def _classes_table(rows: RowFacts | EqualRows) -> list[RenderableType]:
+def _classes_table(
+    rows: RowFacts | EqualRows, tokens: Sequence[ClassTokens] | None
+) -> list[RenderableType]:
     table = Table(box=None, pad_edge=False)
     table.add_column("class", justify="right")
     table.add_column("tokens", justify="right")
     table.add_column("token IDs (first 8)")
-    for n, group in enumerate(rows.largest[:_CLASSES_SHOWN], start=1):
-        table.add_row(str(n), f"{group.size:,}", sentences.ids(group.token_ids, 8))
+    if tokens is not None:
+        table.add_column("which", overflow="fold")
+    for n, group in enumerate(rows.largest[:_CLASSES_SHOWN]):
+        row: list[RenderableType] = [
+            str(group.label),
+            f"{group.size:,}",
+            sentences.ids(group.token_ids, 8),
+        ]
+        if tokens is not None:
+            row.append(text(token_sentences.class_tokens(tokens[n])))
+        table.add_row(*row)
     hidden = rows.classes - min(len(rows.largest), _CLASSES_SHOWN)
     if hidden <= 0:
         return [table]
@@ -245,13 +258,23 @@ def _classes_table(rows: RowFacts | EqualRows) -> list[RenderableType]:
     return [table, Text(f"… and {more}, the smallest of {rows.sizes[-1]}")]
 
 
+def _tokens(findings: Audit | Classes) -> list[RenderableType]:
+    return [] if findings.tokens is None else tokens_section(findings.tokens)
+
+
+def _which(tokens: ClassTokens | None) -> list[RenderableType]:
+    return [] if tokens is None else [text(f"  {token_sentences.class_tokens(tokens)}")]
+
+
 def _cluster(findings: Audit | Classes) -> list[RenderableType]:
     dtype = findings.arithmetic.logit_dtype
-    parts = _section("Cluster", sentences.cluster(findings.cluster, dtype))
+    parts = section("Cluster", sentences.cluster(findings.cluster, dtype))
+    if findings.tokens is not None:
+        parts += _which(findings.tokens.cluster)
     if isinstance(findings, Audit) and findings.pairwise is not None:
-        parts += _lines(sentences.pairwise(findings.pairwise, dtype))
+        parts += lines(sentences.pairwise(findings.pairwise, dtype))
     if findings.axes is not None:
-        parts += _section("Principal axes", sentences.axes(findings.axes))
+        parts += section("Principal axes", sentences.axes(findings.axes))
     return parts
 
 
@@ -263,8 +286,8 @@ def _cosines(findings: Audit, vocabulary: int) -> list[RenderableType]:
         "pole": f"{kind.lat_deg}°, {kind.lon_deg}° (axes {kind.axes})",
     }[kind.kind]
     return [
-        *_section(f"Cosines with {against}", sentences.distribution(findings.cosines, "Cosine")),
-        *_lines(sentences.mode(findings.cosines, "cosine", vocabulary)),
+        *section(f"Cosines with {against}", sentences.distribution(findings.cosines, "Cosine")),
+        *lines(sentences.mode(findings.cosines, "cosine", vocabulary)),
         *_top(findings.cosines, vocabulary, "cosine"),
     ]
 
@@ -272,11 +295,10 @@ def _cosines(findings: Audit, vocabulary: int) -> list[RenderableType]:
 def _state(findings: Audit | Classes) -> list[RenderableType]:
     if findings.state is None:
         return []
-    lines = sentences.state(findings.state)
-    parts = _section("Hidden state", lines)
+    parts = section("Hidden state", sentences.state(findings.state))
     if findings.centroid is not None:
         whose = "Row" if findings.state.kind == "mean" else "Member"
-        parts += _lines(_centroid(findings.centroid, whose, findings.matrix.values_dtype))
+        parts += lines(_centroid(findings.centroid, whose, findings.matrix.values_dtype))
     return parts
 
 
@@ -292,13 +314,15 @@ def _centroid(centroid: CentroidFacts, whose: str, dtype: str) -> Sequence[str]:
 def _logits(findings: Audit | Classes, logits: ValueFacts, vocabulary: int) -> list[RenderableType]:
     biased = " (without the head's bias)" if findings.head.bias is not None else ""
     parts = [
-        *_section("Dot products", sentences.distribution(logits, "Dot product")),
-        *_section(
+        *section("Dot products", sentences.distribution(logits, "Dot product")),
+        *section(
             f"Logit equivalence class{biased}", sentences.mode(logits, "dot product", vocabulary)
         ),
     ]
+    if findings.tokens is not None:
+        parts += _which(findings.tokens.modal_class)
     if findings.own_class is not None and findings.state is not None:
-        parts += _section(
+        parts += section(
             "The state's own class",
             sentences.own_class(findings.own_class, findings.state, logits.dtype, vocabulary),
         )
@@ -308,7 +332,7 @@ def _logits(findings: Audit | Classes, logits: ValueFacts, vocabulary: int) -> l
 def _distinct(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]:
     held = values.multiplicity
     return [
-        *_section(f"Unique {what} values", []),
+        *section(f"Unique {what} values", []),
         *_top(values, vocabulary, what),
         Text(
             "Values held by 1, 2, 3, 4+, 100+, 1000+ tokens: "
@@ -340,21 +364,7 @@ def _top(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]
 
 
 def _notes(notes: list[str]) -> list[RenderableType]:
-    return _section("Notes", [f"• {note}" for note in notes]) if notes else []
-
-
-def _section(title: str, lines: Sequence[str]) -> list[RenderableType]:
-    return ["", Text(title, style="bold cyan"), *_lines(lines)]
-
-
-def _lines(lines: Sequence[str]) -> list[RenderableType]:
-    return [_text(line) for line in lines]
-
-
-def _text(text: str, style: str = "") -> Text:
-    # Text, not str: names from a file may hold what rich would read as markup, and escapes that
-    # a terminal would obey.
-    return Text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), style=style)
+    return section("Notes", [f"• {note}" for note in notes]) if notes else []
 
 
 def _difference(value: float) -> str:

@@ -9,6 +9,9 @@ from isologit.checkpoint.hub.model import HubModel
 from isologit.checkpoint.wording import shown
 from isologit.errors import HubTransferError
 
+# The largest published tokenizer has 33 MB (Gemma 3).
+LARGEST_FILE = 256 << 20
+
 
 @dataclass(frozen=True, eq=False)
 class HubFolder:
@@ -20,13 +23,10 @@ class HubFolder:
         The commit.
     prefix
         The folder in it, with its slash; empty for the model's own.
-    at_most
-        Bytes of a file beyond which it is not fetched: what is asked for here is small.
     """
 
     model: HubModel = field(repr=False)
     prefix: str = ""
-    at_most: int = 256 << 20
 
     @property
     def name(self) -> str:
@@ -54,9 +54,9 @@ class HubFolder:
         if name not in self.names:
             return None
         whole = self.prefix + name
-        if (size := self.model.files[whole] or 0) > self.at_most:
+        if (size := self.model.files[whole] or 0) > LARGEST_FILE:
             raise HubTransferError(
                 f"{shown(self.model.repo_id)}: {shown(whole)} has {size:,} bytes; up to "
-                f"{self.at_most:,} are fetched"
+                f"{LARGEST_FILE:,} are fetched"
             )
         return self.model.path(whole)

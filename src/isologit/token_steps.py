@@ -1,0 +1,333 @@
+"""The steps that concern tokens: a model's tokenizer, who its rows are, and traces of training."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isologit.checkpoint.folder import Folder, LocalFolder
+from isologit.checkpoint.hub.spec import looks_local, parse_hub_spec
+from isologit.checkpoint.opened import Checkpoint
+from isologit.checkpoint.wording import shown
+from isologit.equivalence.cluster import Cluster
+from isologit.equivalence.partition import TokenIds
+from isologit.equivalence.rows import RowClasses
+from isologit.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    OutputWriteError,
+    TokenizerError,
+    TokenizerNotFoundError,
+)
+from isologit.numerics.stored import Matrix
+from isologit.subject import Subject
+from isologit.token_findings import (
+    ClassTokens,
+    EvidenceFacts,
+    TokenizerSource,
+    TokensFacts,
+)
+from isologit.tokens.categories import PADDING, UNREACHABLE
+from isologit.tokens.evidence import GRADES, Evidence
+from isologit.tokens.open_tokenizer import open_tokenizer, open_tokenizer_at
+from isologit.tokens.settings import TokenizerSettings, read_settings
+from isologit.tokens.table import TokenTable, beyond_rows, beyond_rows_note, describe
+from isologit.tokens.undertrained import undertrained_evidence
+from isologit.tokens.vocabulary import Tokenizer
+
+_NO_TOKENIZER = "no tokenizer lies beside the weights: tokens are ids (--tokenizer names one)"
+# Tokens of a class that are shown.
+_FIRST = 5
+_LONGEST_SHOWN = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """What a model's tokenizer tells of its rows; `table` is None where it does not load.
+
+    `rows_known` is false where nothing says how many rows W has, and the table has as many as the
+    tokenizer has ids; `settings` are those of the tokenizer's config; `notes` what a reader has to
+    know.
+    """
+
+    table: TokenTable | None
+    rows_known: bool = True
+    settings: TokenizerSettings = field(default_factory=TokenizerSettings)
+    notes: tuple[str, ...] = ()
+
+
+def read_tokens(checkpoint: Checkpoint, n_rows: int | None, chosen: str | None = None) -> Tokens:
+    """Read a model's tokenizer, and find out who each row is.
+
+    Parameters
+    ----------
+    checkpoint
+        The model; its tokenizer is in a GGUF file's header, or lies beside the weights.
+    n_rows
+        Rows of W; None stands for as many as the tokenizer has ids.
+    chosen
+        Another tokenizer that the user names: a file, a directory, ``bytes``, or a hub's model.
+
+    Raises
+    ------
+    TokenizerError
+        There is none, or it cannot be used.
+    HubError
+        It could not be fetched.
+    """
+    if chosen is None:
+        return tokens_in(
+            checkpoint.folder,
+            n_rows,
+            model_type=_model_type(checkpoint),
+            gguf=checkpoint.gguf,
+            where=checkpoint.name,
+        )
+    return tokens_at(chosen, n_rows)
+
+
+def tokens_at(chosen: str, n_rows: int | None) -> Tokens:
+    """Read a tokenizer that the user names, and find out who each row is; see `read_tokens`."""
+    if chosen == "bytes":
+        return _described(open_tokenizer_at(chosen), TokenizerSettings(), n_rows)
+    path = Path(chosen)
+    if not path.exists():
+        return tokens_in(hub_folder(chosen), n_rows, model_type=None)
+    beside = LocalFolder(path if path.is_dir() else path.parent)
+    return _described(open_tokenizer_at(chosen), read_settings(beside.find), n_rows)
+
+
+def hub_folder(spec: str) -> Folder:
+    """Return the folder of a model of the hub, of which nothing has been fetched.
+
+    Raises
+    ------
+    CheckpointNotFoundError
+        It is not the name of a model of the hub.
+    HubError
+        The hub does not give it out.
+    """
+    model = None if looks_local(spec) else parse_hub_spec(spec)
+    if model is None:
+        raise CheckpointNotFoundError(
+            f"--tokenizer {spec} does not exist; give a tokenizer's file or directory, "
+            "org/name[@revision] for one of the hub, or the word bytes"
+        )
+    from isologit.checkpoint.hub.folder import HubFolder
+    from isologit.checkpoint.hub.model import open_hub
+
+    return HubFolder(open_hub(model))
+
+
+def tokens_in(
+    folder: Folder,
+    n_rows: int | None,
+    *,
+    model_type: str | None,
+    gguf: Mapping[str, Any] | None = None,
+    where: str | None = None,
+) -> Tokens:
+    """Read the tokenizer that lies in a folder, or in a GGUF header, and find out who each row is.
+
+    Parameters
+    ----------
+    folder
+        Where the weights lie.
+    n_rows
+        Rows of W, or None.
+    model_type
+        config.json's.
+    gguf
+        The metadata of a GGUF header.
+    where
+        What messages call the model; the folder, if nothing is given.
+
+    Raises
+    ------
+    TokenizerError, HubError
+        See `read_tokens`.
+    """
+    parents: set[str] = set()
+
+    def find(name: str) -> Path | None:
+        path = folder.find(name)
+        if path is not None:
+            parents.add(f"{shown(str(path.parent))}/")
+        return path
+
+    name = where or folder.name
+    tokenizer = open_tokenizer(
+        find, folder.names, model_type=model_type, gguf=gguf, where=shown(name)
+    )
+    settings = read_settings(find)
+    # Which folder it is goes without saying, and of the hub it is one of a cache.
+    source, notes = tokenizer.source, tokenizer.notes
+    for parent in parents:
+        source = source.replace(parent, "")
+        notes = tuple(note.replace(parent, "") for note in notes)
+    return _described(replace(tokenizer, source=source, notes=notes), settings, n_rows)
+
+
+def _described(tokenizer: Tokenizer, settings: TokenizerSettings, n_rows: int | None) -> Tokens:
+    notes = [*tokenizer.notes, *settings.notes]
+    if n_rows is not None:
+        notes += beyond_rows_note(tokenizer, n_rows)
+    return Tokens(describe(tokenizer, n_rows), n_rows is not None, settings, tuple(notes))
+
+
+def tokens_or_why_not(
+    checkpoint: Checkpoint, n_rows: int | None, chosen: str | None = None
+) -> Tokens:
+    """Read a model's tokenizer; one that is not there, or cannot be used, becomes a note.
+
+    One that the user named is an error still.
+    """
+    if chosen is not None:
+        return read_tokens(checkpoint, n_rows, chosen)
+    try:
+        return read_tokens(checkpoint, n_rows)
+    except TokenizerNotFoundError:
+        return Tokens(None, notes=(_NO_TOKENIZER,))
+    except (TokenizerError, CheckpointError, OutputWriteError) as error:
+        return Tokens(None, notes=(f"the tokenizer is left out, and tokens are ids: {error}",))
+
+
+def begin_reading(subject: Subject) -> "Future[Tokens]":
+    """Begin to find out who a subject's rows are, beside the passes over W.
+
+    Nearly all of the time is spent in the tokenizer's library, which lets other threads run. Of a
+    hub model the files are fetched first, on the thread that Ctrl-C reaches.
+    """
+    future: Future[Tokens] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(
+                tokens_or_why_not(
+                    subject.checkpoint, subject.head.matrix.n_tokens, subject.settings.tokenizer
+                )
+            )
+        except BaseException as error:
+            future.set_exception(error)
+
+    if subject.checkpoint.source == "hub":
+        run()
+    else:
+        # A daemon, which Ctrl-C does not wait for.
+        Thread(target=run, daemon=True).start()
+    return future
+
+
+def tokens_facts(
+    tokens: Tokens,
+    *,
+    in_classes: npt.NDArray[np.bool_] | None = None,
+    largest: Sequence[Sequence[int]] = (),
+    cluster_ids: TokenIds | None = None,
+    class_ids: TokenIds | None = None,
+    evidence: Evidence | None = None,
+) -> TokensFacts | None:
+    """Return who the rows are, in numbers; None without a tokenizer.
+
+    Parameters
+    ----------
+    tokens
+        As they were read.
+    in_classes
+        ``[V]`` which tokens share their row with another.
+    largest
+        The token ids of the largest row classes, in their order.
+    cluster_ids, class_ids
+        The cluster, and the tokens of the most common logit.
+    evidence
+        Traces of training.
+    """
+    table = tokens.table
+    if table is None:
+        return None
+    tokenizer, known = table.tokenizer, table.reachability
+    shared = None
+    if in_classes is not None:
+        shared = dict(table.mix(np.flatnonzero(in_classes)))
+    return TokensFacts(
+        rows=table.n_rows if tokens.rows_known else None,
+        in_tokenizer=tokenizer.vocabulary.n_tokens,
+        padding=table.n_padding if tokens.rows_known else None,
+        beyond_rows=len(beyond_rows(tokenizer, table.n_rows)),
+        tokenizer=TokenizerSource(source=tokenizer.source, kind=tokenizer.kind),
+        categories=table.counts(),
+        unreachable=table.n_unreachable,
+        causes={} if known is None else known.causes(),
+        scripts=table.scripts.counts(),
+        in_classes=shared,
+        classes=[class_tokens(table, ids) for ids in largest],
+        cluster=None if cluster_ids is None else class_tokens(table, cluster_ids),
+        modal_class=None if class_ids is None else class_tokens(table, class_ids),
+        evidence=None if evidence is None else evidence_facts(evidence),
+    )
+
+
+def class_tokens(table: TokenTable, token_ids: npt.ArrayLike) -> ClassTokens:
+    """Return what a class's tokens are, and the first of them; texts are escaped."""
+    ids = np.asarray(token_ids)
+    with_token = (i for i in ids.tolist() if table.raw(i) is not None)
+    return ClassTokens(
+        size=len(ids),
+        mix=dict(table.mix(ids)),
+        first=[table.shown(i, _LONGEST_SHOWN) for i in islice(with_token, _FIRST)],
+    )
+
+
+def evidence_of(
+    matrix: Matrix, rows: RowClasses, clusters: Sequence[Cluster], table: TokenTable | None
+) -> Evidence:
+    """Return what the rows of W say of each token's training.
+
+    Parameters
+    ----------
+    matrix
+        ``[V, d]``.
+    rows
+        Its row classes.
+    clusters
+        What stands out in it.
+    table
+        Who its rows are; None without a tokenizer, and then row classes alone are suspicious.
+    """
+    candidates: dict[str, npt.NDArray[np.bool_]] = {}
+    if table is not None:
+        candidates = {
+            "padding": table.categories == PADDING,
+            "never_in_utf8": table.never_in_utf8(),
+            "reserved": table.reserved,
+            "unreachable": table.categories == UNREACHABLE,
+        }
+    return undertrained_evidence(
+        matrix,
+        candidates=candidates,
+        row_labels=rows.rows.labels,
+        clusters=[each.token_ids for each in clusters],
+    )
+
+
+def evidence_facts(evidence: Evidence) -> EvidenceFacts:
+    """Return how many rows have each grade, and the reference set in numbers."""
+    counts = np.bincount(evidence.grades, minlength=len(GRADES)).tolist()
+    reference = evidence.reference
+    return EvidenceFacts(
+        grades=dict(zip(GRADES, counts, strict=True)),
+        reference=dict(reference.tokens),
+        core=len(reference.token_ids),
+        why=reference.why,
+    )
+
+
+def _model_type(checkpoint: Checkpoint) -> str | None:
+    found = (checkpoint.config or {}).get("model_type")
+    return found if isinstance(found, str) else None
