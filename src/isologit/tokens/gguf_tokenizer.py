@@ -24,7 +24,7 @@ from isologit.tokens.gguf_vocabulary import (
 from isologit.tokens.library import WORD_BOUNDARY, LibraryEncoder
 from isologit.tokens.sentencepiece_file import SentencePieceEncoder, encoder_of, load
 from isologit.tokens.sentencepiece_proto import sentencepiece_model
-from isologit.tokens.settings import AddedToken, TokenizerSettings
+from isologit.tokens.settings import AddedToken
 from isologit.tokens.vocabulary import Encoder, Tokenizer
 
 _KINDS = {
@@ -34,8 +34,6 @@ _KINDS = {
     "bert": "WordPiece",
     "rwkv": "RWKV's trie",
 }
-_ROLES = ("bos", "eos", "unknown", "seperator", "padding", "cls", "mask", "eot", "eom")
-_SETTINGS_ROLES = {"unknown": "unk", "seperator": "sep", "padding": "pad"}
 
 
 class _NoEncoderError(Exception):
@@ -84,25 +82,6 @@ def read_gguf_tokenizer(metadata: Mapping[str, Any], where: str) -> Tokenizer | 
     if found.model == "gpt2" and not found.byte_level:
         kind = f"BPE ({found.pre})"
     return Tokenizer(found.vocabulary, encoder, where, kind, tuple(notes))
-
-
-def gguf_settings(metadata: Mapping[str, Any], where: str) -> TokenizerSettings:
-    """Return what a header says beside the vocabulary: which tokens have a role, chat templates.
-
-    What is of another type than its key says is left out.
-    """
-    found = read_gguf_vocabulary(metadata, shown(where))
-    named = []
-    for role in _ROLES if found is not None else ():
-        token_id = metadata.get(f"{KEY}{role}_token_id")
-        if type(token_id) is int and found is not None and 0 <= token_id < len(found.pieces):
-            named.append((_SETTINGS_ROLES.get(role, role), found.pieces[token_id]))
-    templates = [
-        value
-        for key, value in metadata.items()
-        if key.startswith("tokenizer.chat_template") and isinstance(value, str)
-    ]
-    return TokenizerSettings(named=tuple(named), templates=tuple(templates))
 
 
 def _sentencepiece(
