@@ -26,8 +26,8 @@ def sessions() -> list[tuple[str, list[str]]]:
 
 def test_the_readme_shows_commands() -> None:
     commands = [command.split()[:2] for command, _ in sessions()]
-    audits = [["isologit", "audit"]] * 2
-    assert commands == [["isologit", "demo"], ["isologit", "inspect"], *audits]
+    names = ("demo", "inspect", "audit", "audit", "tokens")
+    assert commands == [["isologit", name] for name in names]
     assert all(len(lines) > 5 for _, lines in sessions())
 
 
@@ -44,6 +44,7 @@ def test_every_line_is_printed_in_this_order(
         shared: Path = request.getfixturevalue("shared")
         for name in ("llama2xs-hf-bf16", "llama2xs-Q8_0.gguf"):
             (tmp_path / name).symlink_to(shared / "checkpoints" / name)
+        (tmp_path / "tokenizers").symlink_to(shared / "tokenizers")
     monkeypatch.chdir(tmp_path)
     ran = isologit(*arguments)
     assert ran.code == 0

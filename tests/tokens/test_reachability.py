@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from isologit.checkpoint.open import open_checkpoint
+from isologit.token_steps import read_tokens
+from isologit.tokens.open_tokenizer import open_tokenizer_at
 from isologit.tokens.reachability import Reachability, reachability
 from isologit.tokens.vocabulary import Tokenizer as Read
 from real_tokenizers import magikarp_counts, qwen3
@@ -188,6 +191,39 @@ class TestQwen3:
             "unreachable_special": 3,
             "byte": 128,
         }
+
+
+@pytest.mark.parametrize(
+    ("file", "token_id", "cause", "reencoded"),
+    [
+        ("llama2xs-hf-bf16", 302, "only_inside_text", (410, 302)),
+        ("llama2xs-hf-bf16", 40, "same_text", (410, 501)),
+        ("llama2xs-hf-bf16", 35, "decoding_loses_bytes", ()),
+        ("llama2xs-Q8_0.gguf", 376, "no_merge_path", (397, 413, 413, 305)),
+        ("llama2xs-Q8_0.gguf", 1, "never_matched", (410, 13, 504, 419, 505, 13)),
+    ],
+)
+def test_causes_that_qwen3_and_gpt2_do_not_know_have_a_real_id_of_llama2xs(
+    shared: Path, file: str, token_id: int, cause: str, reencoded: tuple[int, ...]
+) -> None:
+    """The table of docs/tokens.md."""
+    tokens = read_tokens(open_checkpoint(shared / "checkpoints" / file), 512)
+    assert tokens.table is not None
+    lost = tokens.table.lost(token_id)
+    assert lost is not None
+    assert (lost.cause, lost.reencoded) == (cause, reencoded)
+    encoder = tokens.table.tokenizer.encoder
+    assert encoder is not None
+    if lost.witness is not None:
+        assert token_id in encoder.encode_each([lost.witness])[0]
+
+
+def test_gpt2_knows_one_cause(shared: Path) -> None:
+    known = open_tokenizer_at(shared / "tokenizers" / "gpt2")
+    assert known.encoder is not None
+    found = reachability(known.vocabulary, known.encoder)
+    assert found.causes() == {"decoding_loses_bytes": 344}
+    assert sum(len(known.vocabulary.token_bytes[i] or b"") > 1 for i in found.lost) == 216
 
 
 def test_every_cause_of_qwen3_is_what_the_pipeline_does(shared: Path) -> None:

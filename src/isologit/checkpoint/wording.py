@@ -4,14 +4,27 @@ Names come out of files that anyone may have made; a line feed or a terminal esc
 reach the screen.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 _LONGEST_NAME = 200
+# What Python calls printable and nobody sees: the marks and letters among the code points that the
+# Unicode standard says to ignore in display (Default_Ignorable_Code_Point), which are joiners,
+# fillers of Hangul, Khmer's inherent vowels and the selectors of variants.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+
+
+def is_plain(text: str) -> bool:
+    """Whether all of a text can be seen, and none of it is an order to a terminal."""
+    return text.isprintable() and (text.isascii() or _UNSEEN.search(text) is None)
 
 
 def shown(name: str) -> str:
     """Return a name fit for one line: escaped where not printable, cut where very long."""
-    text = name if name.isprintable() else ascii(name)[1:-1]
+    text = name if is_plain(name) else ascii(name)[1:-1]
     if len(text) > _LONGEST_NAME:
         text = f"{text[: _LONGEST_NAME - 20]}… ({len(name):,} characters)"
     return text or "''"

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from isologit.checkpoint.wording import is_plain
 from isologit.record import Record
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
@@ -36,9 +37,7 @@ def utf8(text: str) -> str:
 
 def _printable(match: re.Match[str]) -> str:
     text = match.group()
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
+    return text if is_plain(text) else "".join(c if is_plain(c) else _escape(c) for c in text)
 
 
 def _escape(character: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from isologit.checkpoint.wording import is_plain
+
 
 def section(title: str, sentences: Sequence[str]) -> list[RenderableType]:
     """Return a heading behind an empty line, and sentences."""
@@ -21,4 +23,9 @@ def text(content: str, style: str = "") -> Text:
 
     Names from a file may hold both.
     """
-    return Text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in content), style=style)
+    plain = content if is_plain(content) else "".join(map(_escaped, content))
+    return Text(plain, style=style)
+
+
+def _escaped(character: str) -> str:
+    return character if is_plain(character) else ascii(character)[1:-1]

@@ -4,6 +4,8 @@ Token strings are hostile: control characters, line feeds, marks that reverse th
 text, lone surrogates. Whoever writes HTML or Markdown escapes for that besides.
 """
 
+from isologit.checkpoint.wording import is_plain
+
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", '"': '\\"'}
 
 
@@ -50,7 +52,7 @@ def text_of(raw: bytes) -> str | None:
 def _visible_character(character: str) -> str:
     if character in _SHORT:
         return _SHORT[character]
-    if character.isprintable():
+    if is_plain(character):
         return character
     code = ord(character)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
