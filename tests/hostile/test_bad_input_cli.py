@@ -303,6 +303,30 @@ def a_pole_of_rows_that_are_all_the_same(folder: Path) -> list[object]:
     return [write_matrix(folder / "model", np.ones((V, 4))), "--pole", "1,2"]
 
 
+@bad(errors.TokenizerNotFoundError, "BERT's word pieces", "not read")
+def a_tokenizer_of_a_kind_that_is_not_read(folder: Path) -> list[object]:
+    (folder / "vocab.txt").write_text("[PAD]")
+    return [good(folder), "--tokenizer", folder / "vocab.txt"]
+
+
+@bad(errors.TokenizerNotFoundError, "no tokenizer", "looked for tokenizer.json")
+def a_directory_without_a_tokenizer(folder: Path) -> list[object]:
+    (folder / "empty").mkdir()
+    return [good(folder), "--tokenizer", folder / "empty"]
+
+
+@bad(errors.TokenizerFileError, "tokenizer.json", "with AutoTokenizer")
+def a_tokenizer_that_is_cut(folder: Path) -> list[object]:
+    (folder / "tokenizer.json").write_text('{"model": {"type": "BPE", "vo\n')
+    return [good(folder), "--tokenizer", folder / "tokenizer.json"]
+
+
+@bad(errors.TokenizerFileError, "cannot be read")
+def a_tokenizer_that_is_no_utf8(folder: Path) -> list[object]:
+    (folder / "tokenizer.json").write_bytes(b'{"\xff')
+    return [good(folder), "--tokenizer", folder / "tokenizer.json"]
+
+
 def files(folder: Path) -> dict[Path, bytes | None]:
     return {p: p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
@@ -345,15 +369,17 @@ def test_audit_says_the_same(tmp_path: Path, case: Bad) -> None:
 
 
 def test_every_error_class_of_a_user_s_making_is_tried() -> None:
-    user_made = (errors.CheckpointError, errors.InputError)
+    user_made = (errors.CheckpointError, errors.TokenizerError, errors.InputError)
     classes = {
         cls
         for cls in vars(errors).values()
         if isinstance(cls, type) and issubclass(cls, user_made) and cls not in user_made
     }
     # tests/test_reproduce.py tries the one, with the command that it is of; tests/cli/test_main.py
-    # the other, which needs a file that changes meanwhile; tests/hub those that need a hub.
+    # the other, which needs a file that changes meanwhile; tests/hub those that need a hub; and
+    # tests/cli/test_check.py and test_export.py those of their commands.
     elsewhere = {errors.PublishedFiguresError, errors.ChangedFileError, errors.CacheBoundError}
+    elsewhere |= {errors.PolicyError, errors.ResultsError, errors.SelectionError}
     elsewhere |= {cls for cls in classes if issubclass(cls, errors.HubError)}
     assert {case.error for case in CASES} == classes - elsewhere
 
