@@ -1,5 +1,6 @@
-"""What a user asks about: a pole, a cluster of their own, a state of their own."""
+"""What a user asks about: a pole, a cluster of their own, a state of their own, a range of ids."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,28 @@ import numpy as np
 import numpy.typing as npt
 
 from isologit.numerics.formats import Float64s
+
+# ASCII's digits alone: int would take those of any script.
+_RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
+# More rows than any vocabulary has.
+_MOST_IDS = 1 << 24
+
+
+def id_range(text: str) -> range:
+    """Return the ids that ``124`` or ``180-187`` stands for.
+
+    Raises
+    ------
+    ValueError
+        It is neither, or more ids than any vocabulary has.
+    """
+    bounds = _RANGE.fullmatch(text)
+    if bounds is None:
+        raise ValueError(f"{text!r}: expected ids like 124 or 180-187")
+    first, last = int(bounds[1]), int(bounds[2] or bounds[1])
+    if not 0 <= last - first < _MOST_IDS:
+        raise ValueError(f"{text!r} is no range of up to {_MOST_IDS:,} ids")
+    return range(first, last + 1)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from isologit.checkpoint.wording import counted, shown
 from isologit.errors import SelectionError, TokenIdError
+from isologit.request import id_range
 from isologit.tokens.categories import CATEGORIES
 
 TokenIds = npt.NDArray[np.int32]
@@ -26,7 +27,6 @@ GROUPS = ("untrained", "duplicates")
 # How the names are listed where one is not known.
 NAMES = (*CATEGORIES, *GROUPS, "class:K", "id:1,5-9")
 
-_IDS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
 _LABEL = re.compile(r"class:([0-9]{1,10})")
 # Categories whose tokens text is encoded with one by one, where it is known to be.
 _OF_TEXT = ("byte", "partial_utf8")
@@ -144,8 +144,11 @@ def select(columns: pa.Table, names: Sequence[str]) -> Selection:
 
 def _is_name(part: str) -> bool:
     if part.startswith("id:"):
-        bounds = _IDS.fullmatch(part.removeprefix("id:"))
-        return bounds is not None and int(bounds[1]) <= int(bounds[2] or bounds[1])
+        try:
+            id_range(part.removeprefix("id:"))
+        except ValueError:
+            return False
+        return True
     return part in (*CATEGORIES, *GROUPS) or _LABEL.fullmatch(part) is not None
 
 
@@ -179,14 +182,12 @@ def _needed(columns: pa.Table) -> tuple[Mask, Mask]:
 def _of_ids(name: str, n_rows: int) -> Mask:
     found = np.zeros(n_rows, dtype=np.bool_)
     for part in name.removeprefix("id:").split(","):
-        bounds = _IDS.fullmatch(part)
-        assert bounds is not None
-        first, last = int(bounds[1]), int(bounds[2] or bounds[1])
-        if last >= n_rows:
+        ids = id_range(part)
+        if ids[-1] >= n_rows:
             raise TokenIdError(
                 f"id:{part} is beyond the last row of W; expected ids from 0 to {n_rows - 1}"
             )
-        found[first : last + 1] = True
+        found[ids.start : ids.stop] = True
     return found
 
 

@@ -11,7 +11,7 @@ import click
 from isologit.checkpoint.head import Role
 from isologit.numerics.formats import FORMATS, parse_format
 from isologit.numerics.parallel import set_threads
-from isologit.request import Pole
+from isologit.request import Pole, id_range
 from isologit.subject import Settings
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -24,9 +24,6 @@ _DTYPES = click.Choice(
         for name in (getattr(format_, key) for format_ in FORMATS)
     ]
 )
-
-# More rows than any vocabulary has.
-_MOST_IDS = 1 << 24
 
 model_argument = click.argument("model", metavar="MODEL")
 
@@ -185,19 +182,10 @@ def token_ids_of(text: str, option: str) -> list[int]:
     """Return the ids that a list like ``124,180-187`` stands for, ascending, each once."""
     found: set[int] = set()
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        bounds = [first, last] if dash else [first]
-        # isdecimal is true of other scripts' digits, which int takes; a list of ids has ASCII's.
-        if not all(each.isascii() and each.isdecimal() for each in bounds):
-            raise click.BadParameter(
-                f"{part.strip()!r}: expected ids like 124 or 180-187", param_hint=option
-            )
-        low, high = int(bounds[0]), int(bounds[-1])
-        if high < low or high - low >= _MOST_IDS:
-            raise click.BadParameter(
-                f"{part.strip()!r} is no range of up to {_MOST_IDS:,} ids", param_hint=option
-            )
-        found |= set(range(low, high + 1))
+        try:
+            found |= set(id_range(part.strip()))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint=option) from error
     return sorted(found)
 
 
