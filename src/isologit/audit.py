@@ -121,7 +121,7 @@ def audit_of(
         refinement=refinement,
         tokens=token_steps.tokens_facts(
             tokens,
-            in_classes=rows.bits.sizes()[rows.bits.labels] > 1,
+            rows=rows.bits,
             largest=[each.token_ids for each in row_facts.largest],
             cluster_ids=None if cluster is None else cluster.token_ids,
             class_ids=here.class_ids,

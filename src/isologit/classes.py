@@ -110,7 +110,7 @@ def classes_of(
         comparison=here.comparison if here else None,
         tokens=token_steps.tokens_facts(
             tokens,
-            in_classes=rows.bits.sizes()[rows.bits.labels] > 1,
+            rows=rows.bits,
             largest=[each.token_ids for each in row_facts.largest],
             cluster_ids=cluster.token_ids if cluster else None,
             class_ids=here.class_ids if here else None,

@@ -17,6 +17,9 @@ from isologit.tokens.evidence import GRADES
 from isologit.tokens.table import TokenTable
 from isologit.tokens.text import visible_token
 
+# Characters of the tokens that come out again.
+_LONGEST_SHOWN = 40
+
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
@@ -103,9 +106,10 @@ def listing_of(
     weights = None
     if evidence or filters.of_weights:
         weights = weights_of(found, table, progress)
-    shared = None if weights is None else weights.rows.bits.sizes()[weights.rows.bits.labels] > 1
     facts = token_steps.tokens_facts(
-        tokens, in_classes=shared, evidence=None if weights is None else weights.evidence
+        tokens,
+        rows=None if weights is None else weights.rows.bits,
+        evidence=None if weights is None else weights.evidence,
     )
     assert facts is not None
     ids = _kept(table, weights, filters)
@@ -191,7 +195,8 @@ def _facts(
 def _shown(table: TokenTable, token_id: int) -> str:
     """Return a token that comes out of encoding, which may have no row."""
     known = table.tokenizer.vocabulary
-    return visible_token(known.token_bytes[token_id] if known.has(token_id) else None)
+    raw = known.token_bytes[token_id] if known.has(token_id) else None
+    return visible_token(raw, _LONGEST_SHOWN)
 
 
 def _named(filters: Filters) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Facts:
     @cached_property
     def n_others(self) -> npt.NDArray[np.int64]:
         """How many other tokens have each token's row, ``[V]``."""
-        return self.rows.bits.sizes()[self.rows.bits.labels] - 1
+        return self.rows.bits.n_others()
 
     def at_fault(self, token_id: int, why: str | None = None) -> TokenAtFault:
         """Return a token at fault, with its text where that is known."""

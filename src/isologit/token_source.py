@@ -1,16 +1,22 @@
 """Where a model's tokens are told from: its tokenizer, with its weights or without them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from isologit import token_steps
-from isologit.checkpoint.config import read_config
+from isologit.checkpoint.config import Settings as Config
 from isologit.checkpoint.folder import Folder, LocalFolder
 from isologit.checkpoint.hub.progress import Arrived, nothing
 from isologit.equivalence.cluster import find_clusters
 from isologit.equivalence.rows import RowClasses, row_classes
-from isologit.errors import CheckpointError, CheckpointNotFoundError, HubError, NotACheckpointError
+from isologit.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    ConfigError,
+    HubError,
+    NotACheckpointError,
+)
 from isologit.record import Model
 from isologit.subject import (
     LocatedSubject,
@@ -21,8 +27,9 @@ from isologit.subject import (
     model_facts,
     silent,
 )
-from isologit.token_steps import Tokens
+from isologit.token_steps import Tokens, config_in
 from isologit.tokens.evidence import Evidence
+from isologit.tokens.library import MAX_ID
 from isologit.tokens.open_tokenizer import is_tokenizer_file
 from isologit.tokens.table import TokenTable
 
@@ -71,12 +78,14 @@ def find_model(spec: str, settings: Settings, arrived: Arrived = nothing) -> Fou
     except (CheckpointNotFoundError, HubError):
         raise
     except CheckpointError as error:
-        if path.is_file():
+        if path.is_file() or settings.tensor is not None:
             raise
-        folder = LocalFolder(path) if path.is_dir() else token_steps.hub_folder(spec)
         why = "" if isinstance(error, NotACheckpointError) else str(error)
-        source = "directory" if path.is_dir() else "hub"
-        return _without_weights(spec, folder, source, folder.name, why)
+        if path.is_dir():
+            name = os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - as `open` does
+            return _without_weights(spec, LocalFolder(path), "directory", name, why)
+        folder = token_steps.hub_folder(spec)
+        return _without_weights(spec, folder, "hub", folder.name, why)
     checkpoint = located.checkpoint
     n_rows = located.head.form.info.shape[0]
     return Found(model_facts(checkpoint), located, checkpoint.folder, n_rows, ())
@@ -94,12 +103,8 @@ def tokens_of(found: Found, settings: Settings) -> Tokens:
         return token_steps.read_tokens(found.located.checkpoint, found.n_rows, settings.tokenizer)
     if settings.tokenizer is not None or found.model.source == "file":
         return token_steps.tokens_at(settings.tokenizer or found.model.spec, found.n_rows)
-    config = _config(found.folder)
-    model_type = config.get("model_type")
     return token_steps.tokens_in(
-        found.folder,
-        found.n_rows,
-        model_type=model_type if isinstance(model_type, str) else None,
+        found.folder, found.n_rows, model_type=token_steps.model_type_in(found.folder)
     )
 
 
@@ -129,21 +134,23 @@ def weights_of(found: Found, table: TokenTable | None, progress: Progress = sile
 
 
 def _without_weights(spec: str, folder: Folder, source: str, name: str, why: str) -> Found:
-    config = _config(folder)
-    n_rows = config.get("vocab_size")
-    known = n_rows if type(n_rows) is int and 0 < n_rows < 1 << 31 else None
     said = [f"W is not read: {why}"] if why else []
-    if known is None:
-        said.append("nothing says how many rows W has; padding rows cannot be told")
-    else:
-        said.append(f"W has {known:,} rows by config.json")
-    model = Model(spec=spec, source=source, revision=None, name=Path(name).name)
-    return Found(model, None, folder, known, tuple(said))
+    n_rows, where_from = _rows_by_config(folder)
+    said.append(where_from)
+    revision = folder.revision
+    model = Model(spec=spec, source=source, revision=revision, name=name)
+    return Found(model, None, folder, n_rows, tuple(said))
 
 
-def _config(folder: Folder) -> dict[str, Any]:
-    path = folder.find("config.json")
+def _rows_by_config(folder: Folder) -> tuple[int | None, str]:
+    """Return how many rows a config says that W has, and a sentence that says so."""
+    unknown = "nothing says how many rows W has; padding rows cannot be told"
     try:
-        return {} if path is None else dict(read_config(path))
-    except CheckpointError:
-        return {}
+        found = Config.of(config_in(folder), "config.json", "config.json").integer("vocab_size")
+    except ConfigError as error:
+        return None, f"{unknown}: {error}"
+    if found is None:
+        return None, unknown
+    if not 0 < found[1] <= MAX_ID:
+        return None, f"{unknown}: config.json says {found[1]:,}, and no vocabulary has as many"
+    return found[1], f"W has {found[1]:,} rows by config.json"

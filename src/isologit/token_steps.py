@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from isologit.checkpoint.config import read_config
 from isologit.checkpoint.folder import Folder, LocalFolder
 from isologit.checkpoint.hub.spec import looks_local, parse_hub_spec
 from isologit.checkpoint.opened import Checkpoint
 from isologit.checkpoint.wording import shown
 from isologit.equivalence.cluster import Cluster
-from isologit.equivalence.partition import TokenIds
+from isologit.equivalence.partition import Partition, TokenIds
 from isologit.equivalence.rows import RowClasses
 from isologit.errors import (
     CheckpointError,
@@ -85,7 +86,7 @@ def read_tokens(checkpoint: Checkpoint, n_rows: int | None, chosen: str | None =
         return tokens_in(
             checkpoint.folder,
             n_rows,
-            model_type=_model_type(checkpoint),
+            model_type=_model_type(checkpoint.config or {}),
             gguf=checkpoint.gguf,
             where=checkpoint.name,
         )
@@ -98,9 +99,25 @@ def tokens_at(chosen: str, n_rows: int | None) -> Tokens:
         return _described(open_tokenizer_at(chosen), TokenizerSettings(), n_rows)
     path = Path(chosen)
     if not path.exists():
-        return tokens_in(hub_folder(chosen), n_rows, model_type=None)
+        folder = hub_folder(chosen)
+        return tokens_in(folder, n_rows, model_type=model_type_in(folder), is_the_models=False)
     beside = LocalFolder(path if path.is_dir() else path.parent)
-    return _described(open_tokenizer_at(chosen), read_settings(beside.find), n_rows)
+    tokenizer = open_tokenizer_at(chosen, model_type_in(beside))
+    return _described(tokenizer, read_settings(beside.find), n_rows)
+
+
+def config_in(folder: Folder) -> Mapping[str, Any]:
+    """Return the config.json of a folder; of one that is not there, or no config, nothing."""
+    try:
+        path = folder.find("config.json")
+        return {} if path is None else read_config(path)
+    except CheckpointError:
+        return {}
+
+
+def model_type_in(folder: Folder) -> str | None:
+    """Return what a folder's config.json says that the model is."""
+    return _model_type(config_in(folder))
 
 
 def hub_folder(spec: str) -> Folder:
@@ -132,6 +149,7 @@ def tokens_in(
     model_type: str | None,
     gguf: Mapping[str, Any] | None = None,
     where: str | None = None,
+    is_the_models: bool = True,
 ) -> Tokens:
     """Read the tokenizer that lies in a folder, or in a GGUF header, and find out who each row is.
 
@@ -147,6 +165,8 @@ def tokens_in(
         The metadata of a GGUF header.
     where
         What messages call the model; the folder, if nothing is given.
+    is_the_models
+        Whether it is the folder of the model itself, which goes without saying.
 
     Raises
     ------
@@ -166,19 +186,21 @@ def tokens_in(
         find, folder.names, model_type=model_type, gguf=gguf, where=shown(name)
     )
     settings = read_settings(find)
-    # Which folder it is goes without saying, and of the hub it is one of a cache.
+    # Of the hub the files lie in a cache.
     source, notes = tokenizer.source, tokenizer.notes
+    named = "" if is_the_models else f"{folder.name}@{folder.revision}/"
     for parent in parents:
-        source = source.replace(parent, "")
-        notes = tuple(note.replace(parent, "") for note in notes)
+        source = source.replace(parent, named)
+        notes = tuple(note.replace(parent, named) for note in notes)
     return _described(replace(tokenizer, source=source, notes=notes), settings, n_rows)
 
 
 def _described(tokenizer: Tokenizer, settings: TokenizerSettings, n_rows: int | None) -> Tokens:
-    notes = [*tokenizer.notes, *settings.notes]
+    table = describe(tokenizer, n_rows)
+    notes = [*tokenizer.notes, *settings.notes, *filter(None, [table.unchecked])]
     if n_rows is not None:
         notes += beyond_rows_note(tokenizer, n_rows)
-    return Tokens(describe(tokenizer, n_rows), n_rows is not None, settings, tuple(notes))
+    return Tokens(table, n_rows is not None, settings, tuple(notes))
 
 
 def tokens_or_why_not(
@@ -227,7 +249,7 @@ def begin_reading(subject: Subject) -> "Future[Tokens]":
 def tokens_facts(
     tokens: Tokens,
     *,
-    in_classes: npt.NDArray[np.bool_] | None = None,
+    rows: Partition | None = None,
     largest: Sequence[Sequence[int]] = (),
     cluster_ids: TokenIds | None = None,
     class_ids: TokenIds | None = None,
@@ -239,8 +261,8 @@ def tokens_facts(
     ----------
     tokens
         As they were read.
-    in_classes
-        ``[V]`` which tokens share their row with another.
+    rows
+        Tokens with the same row.
     largest
         The token ids of the largest row classes, in their order.
     cluster_ids, class_ids
@@ -253,8 +275,8 @@ def tokens_facts(
         return None
     tokenizer, known = table.tokenizer, table.reachability
     shared = None
-    if in_classes is not None:
-        shared = dict(table.mix(np.flatnonzero(in_classes)))
+    if rows is not None:
+        shared = dict(table.mix(np.flatnonzero(rows.n_others())))
     return TokensFacts(
         rows=table.n_rows if tokens.rows_known else None,
         in_tokenizer=tokenizer.vocabulary.n_tokens,
@@ -263,7 +285,7 @@ def tokens_facts(
         tokenizer=TokenizerSource(source=tokenizer.source, kind=tokenizer.kind),
         categories=table.counts(),
         unreachable=table.n_unreachable,
-        causes={} if known is None else known.causes(),
+        causes={} if known is None else known.causes(table.n_rows),
         scripts=table.scripts.counts(),
         in_classes=shared,
         classes=[class_tokens(table, ids) for ids in largest],
@@ -328,6 +350,6 @@ def evidence_facts(evidence: Evidence) -> EvidenceFacts:
     )
 
 
-def _model_type(checkpoint: Checkpoint) -> str | None:
-    found = (checkpoint.config or {}).get("model_type")
+def _model_type(config: Mapping[str, Any]) -> str | None:
+    found = config.get("model_type")
     return found if isinstance(found, str) else None

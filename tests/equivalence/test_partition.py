@@ -40,6 +40,12 @@ def brute_force(classes: list[int]) -> list[int]:
 
 
 @given(keys)
+def test_others_are_those_with_the_same_key(classes: list[int]) -> None:
+    expected = [sum(other == key for other in classes) - 1 for key in classes]
+    assert Partition.of_keys(classes).n_others().tolist() == expected
+
+
+@given(keys)
 def test_labels_number_classes_by_their_smallest_token(classes: list[int]) -> None:
     assert Partition.of_keys(classes).labels.tolist() == brute_force(classes)
 

@@ -215,7 +215,7 @@ class TestHostile:
 
     def test_two_pieces_of_one_id_are_said(self, tmp_path: Path) -> None:
         found = read_bpe_files(*write(tmp_path, again=5), NOTHING, "gpt2")
-        assert "an id that another piece has too" in found.notes[0]
+        assert "has the id of another piece" in found.notes[0]
 
     def test_a_file_that_is_gone(self, tmp_path: Path) -> None:
         paths = write(tmp_path)

@@ -80,7 +80,7 @@ def test_holes_in_the_ids_are_holes() -> None:
 def test_two_pieces_of_one_id_are_told() -> None:
     made = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 1}, unk_token="a"))
     known = read(made)
-    assert known.notes == ("1 piece of tokenizer.json have an id that another piece has too",)
+    assert known.notes == ("1 piece of tokenizer.json has the id of another piece",)
 
 
 def test_tokens_of_the_config_are_added_once_and_in_the_order_of_their_ids() -> None:

@@ -9,6 +9,9 @@ from typing import Protocol
 from isologit.checkpoint.wording import shown
 from isologit.errors import NotACheckpointError
 
+# Beyond this a file is no tokenizer and no config: the largest published has 33 MB.
+LARGEST_FILE = 256 << 20
+
 
 class Folder(Protocol):
     """The folder that a model's weights lie in."""
@@ -16,6 +19,10 @@ class Folder(Protocol):
     @property
     def name(self) -> str:
         """What messages call it."""
+
+    @property
+    def revision(self) -> str | None:
+        """The commit, of a hub's model."""
 
     @property
     def names(self) -> Collection[str]:
@@ -35,6 +42,10 @@ class LocalFolder:
     def name(self) -> str:
         """Its path."""
         return str(self.path)
+
+    @property
+    def revision(self) -> None:
+        """None: a directory is what it is now."""
 
     @cached_property
     def names(self) -> Collection[str]:

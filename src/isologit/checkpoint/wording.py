@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 _LONGEST_NAME = 200
 # What Python calls printable and nobody sees: the marks and letters among the code points that the
 # Unicode standard says to ignore in display (Default_Ignorable_Code_Point), which are joiners,
-# fillers of Hangul, Khmer's inherent vowels and the selectors of variants.
+# fillers of Hangul, Khmer's inherent vowels and selectors of variants; and Braille's empty cell.
 _UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
 )
 

@@ -96,13 +96,15 @@ def run(arguments: list[str] | None = None) -> int:
         return BROKEN_PIPE
     except IsologitError as error:
         return _report(error, error.exit_code, "")
-    except Exception as error:
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of a library in Rust is no Exception
         hint = "; this is a fault in isologit, please report it with ISOLOGIT_DEBUG=1"
         return _report(error, INTERNAL, hint)
     return result if isinstance(result, int) else 0
 
 
-def _report(error: Exception, code: int, hint: str) -> int:
+def _report(error: BaseException, code: int, hint: str) -> int:
     if os.environ.get("ISOLOGIT_DEBUG") == "1":
         traceback.print_exception(error)
     message = " ".join(str(error).split())

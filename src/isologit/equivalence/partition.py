@@ -188,6 +188,10 @@ class Partition:
         ceiling = np.maximum.accumulate(self.labels)
         return np.flatnonzero(np.diff(ceiling, prepend=-1)).astype(np.int32)
 
+    def n_others(self) -> npt.NDArray[np.int64]:
+        """Return how many other tokens each token's class has, ``[V]``."""
+        return self._sizes[self.labels] - 1
+
     def members(self, label: int) -> TokenIds:
         """Return the token ids of a class, ascending."""
         order, bounds = self._by_label

@@ -46,7 +46,7 @@ def exportable_of(subject: Subject, progress: Progress = silent) -> Exportable:
         rows=facts,
         tokens=token_steps.tokens_facts(
             tokens,
-            in_classes=rows.bits.sizes()[rows.bits.labels] > 1,
+            rows=rows.bits,
             largest=[each.token_ids for each in facts.largest],
             evidence=evidence,
         ),

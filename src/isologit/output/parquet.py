@@ -103,7 +103,10 @@ def _who(tokens: TokenTable) -> dict[str, pa.Array]:
 def _training(evidence: Evidence) -> dict[str, pa.Array]:
     """Return what W says of each row's training."""
     graded = evidence.grades.tolist()
-    why = ["; ".join(evidence.reasons(i)) if n else None for i, n in enumerate(graded)]
+    flagged = np.logical_or.reduce(list(evidence.flags.values()))
+    why: list[str | None] = [None] * len(graded)
+    for i in np.flatnonzero(flagged).tolist():
+        why[i] = "; ".join(evidence.reasons(i)) or None
     return {
         "evidence": _words([GRADES[n] for n in graded]),
         "evidence_why": _words(why),

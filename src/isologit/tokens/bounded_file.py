@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from isologit.checkpoint.folder import LARGEST_FILE
 from isologit.checkpoint.wording import shown
 from isologit.errors import TokenizerFileError
-from isologit.tokens.library import MAX_FILE_BYTES
+
+# The largest published tokenizer has 33 MB (Gemma 3).
+MAX_FILE_BYTES = LARGEST_FILE
 
 
 def bounded_bytes(path: Path) -> bytes:

@@ -29,9 +29,9 @@ class ByteEncoder:
         """Return the text."""
         return text
 
-    def pretokens(self, normalized: str) -> list[str]:
+    def pretokens(self, text: str) -> list[str]:
         """Return the text."""
-        return [normalized]
+        return [text]
 
 
 def byte_tokenizer() -> Tokenizer:

@@ -5,6 +5,7 @@ it says of its parts (decoder, normalizer, pre-tokenizer) is read from their ser
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from isologit.checkpoint.wording import counted, shown
 from isologit.errors import TokenizerFileError
+from isologit.tokens.bounded_file import bounded_bytes
 from isologit.tokens.byte_level import piece_bytes
 from isologit.tokens.settings import AddedToken
 from isologit.tokens.vocabulary import Tokenizer, TokenType, Vocabulary
@@ -21,10 +23,11 @@ from isologit.tokens.vocabulary import Tokenizer, TokenType, Vocabulary
 if TYPE_CHECKING:
     import tokenizers
 
-# The largest published tokenizer.json has 33 MB (Gemma 3), the largest id is below 300,000.
-MAX_FILE_BYTES = 256 << 20
+# The largest published id is below 300,000.
 MAX_ID = 1 << 24
 WORD_BOUNDARY = "▁"
+_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_UNKNOWN_ID = re.compile(rb'\{"type":"Unigram","unk_id":(\d+)')
 
 _T = TypeVar("_T")
 
@@ -38,7 +41,7 @@ class LibraryEncoder:
     @cached_property
     def marks_words(self) -> bool:
         """Whether a space is put before a text (seen from a letter), or a word's parts marked."""
-        first = (self.pretokens(self._with_marks("x")) or [""])[0]
+        first = (self.pretokens("x") or [""])[0]
         model = self.tokenizer.model
         marks = ("continuing_subword_prefix", "end_of_word_suffix")
         return first[:1] in (" ", WORD_BOUNDARY, "Ġ") or any(
@@ -63,10 +66,13 @@ class LibraryEncoder:
 
     def normalized(self, text: str) -> str:
         """Return what the normalizer makes of a text, spaces written as spaces."""
-        return self._with_marks(text).replace(WORD_BOUNDARY, " ")
+        made = self._with_marks(text)
+        # A text that has the mark itself keeps it.
+        return made if WORD_BOUNDARY in text else made.replace(WORD_BOUNDARY, " ")
 
-    def pretokens(self, normalized: str) -> list[str]:
-        """Return the parts that a normalized text is cut into."""
+    def pretokens(self, text: str) -> list[str]:
+        """Return the parts that a text is cut into once it is normalized."""
+        normalized = self._with_marks(text)
         if self.tokenizer.pre_tokenizer is None:
             return [normalized]
         return [part for part, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
@@ -85,19 +91,15 @@ def read_tokenizer_json(path: Path, added: Iterable[AddedToken] = ()) -> Tokeniz
         It cannot be read, or the library does not take it.
     """
     where = shown(str(path))
+    raw = bounded_bytes(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise TokenizerFileError(
-                f"{where} has {size:,} bytes; files of up to {MAX_FILE_BYTES:,} are read"
-            )
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
         raise TokenizerFileError(f"{where} cannot be read: {shown(str(error))}") from error
     import tokenizers
 
     tokenizer = asked(lambda: tokenizers.Tokenizer.from_str(text), where)
-    add_missing(tokenizer, added)
+    asked(lambda: add_missing(tokenizer, added), where)
     return of_library(tokenizer, where)
 
 
@@ -154,10 +156,13 @@ def of_library(
     pieces: list[str | None] = [None] * (largest + 1)
     for name, token_id in by_piece.items():
         pieces[token_id] = name
+    for token_id in [i for i, name in enumerate(pieces) if name is None]:
+        # Of two pieces with one text the library's vocabulary has the later alone.
+        pieces[token_id] = tokenizer.id_to_token(token_id)
     rules = _ByteRules.of(tokenizer)
     declared = dict(types or {})
     added = tokenizer.get_added_tokens_decoder()
-    unknown = getattr(tokenizer.model, "unk_token", None)
+    unknown = _unknown(tokenizer)
     found: list[TokenType | None] = []
     raw: list[bytes | None] = []
     for token_id, piece in enumerate(pieces):
@@ -176,8 +181,9 @@ def of_library(
         found.append(kind_of_it)
         raw.append(piece.encode("utf-8", "surrogatepass") if literal else rules.bytes_of(piece))
     said = list(notes)
-    if shared := len(by_piece) - sum(piece is not None for piece in pieces):
-        said.append(f"{counted(shared, 'piece')} of {where} have an id that another piece has too")
+    if shared := len(by_piece) - len(set(by_piece.values())):
+        have = "has" if shared == 1 else "have"
+        said.append(f"{counted(shared, 'piece')} of {where} {have} the id of another piece")
     return Tokenizer(
         Vocabulary(pieces, raw, found, rules.byte_level),
         LibraryEncoder(tokenizer),
@@ -185,6 +191,27 @@ def of_library(
         kind or _kind(tokenizer, byte_level=rules.byte_level),
         tuple(said),
     )
+
+
+class LibraryError(Exception):
+    """What a tokenizer's library raised, in one line; its panics are no `Exception`."""
+
+
+def attempted(question: Callable[[], _T]) -> _T:
+    """Ask a tokenizer's library something.
+
+    Raises
+    ------
+    LibraryError
+        It raised, or panicked.
+    """
+    try:
+        return question()
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        reason = shown(str(error)) if str(error) else type(error).__name__
+        raise LibraryError(reason) from error
 
 
 def asked(question: Callable[[], _T], where: str) -> _T:
@@ -197,13 +224,10 @@ def asked(question: Callable[[], _T], where: str) -> _T:
     TokenizerFileError
     """
     try:
-        return question()
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:
-        reason = shown(str(error)) if str(error) else type(error).__name__
+        return attempted(question)
+    except LibraryError as error:
         raise TokenizerFileError(
-            f"{where} is not a tokenizer that the tokenizers library takes: {reason}; try it with "
+            f"{where} is not a tokenizer that the tokenizers library takes: {error}; try it with "
             "AutoTokenizer, or name another with --tokenizer"
         ) from error
 
@@ -271,12 +295,19 @@ class _ByteRules:
 
 def fallback_byte(piece: str) -> int | None:
     """Return the byte that a piece like ``<0x0A>`` stands for; None of any other piece."""
-    if len(piece) != 6 or not piece.startswith("<0x") or not piece.endswith(">"):
-        return None
-    try:
-        return int(piece[3:5], 16)
-    except ValueError:
-        return None
+    found = _FALLBACK.fullmatch(piece)
+    return None if found is None else int(found[1], 16)
+
+
+def _unknown(tokenizer: "tokenizers.Tokenizer") -> str | None:
+    """Return the piece that stands for what has none."""
+    model = tokenizer.model
+    if type(model).__name__ != "Unigram":
+        found: str | None = getattr(model, "unk_token", None)
+        return found
+    # Of this model the library tells it in the serialised form alone, before the vocabulary.
+    head = _UNKNOWN_ID.match(model.__getstate__())
+    return None if head is None else model.id_to_token(int(head[1]))
 
 
 def _replaced_by_space(part: Mapping[str, Any]) -> str | None:

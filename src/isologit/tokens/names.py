@@ -22,6 +22,10 @@ _RESERVED = re.compile(
 )
 
 
+# No name is longer, and the pattern takes a time that grows with the square of the length.
+_LONGEST = 100
+
+
 def is_reserved_name(piece: str) -> bool:
     """Whether a piece is the name of a reserved or unused token, all of it."""
-    return _RESERVED.fullmatch(piece) is not None
+    return len(piece) <= _LONGEST and _RESERVED.fullmatch(piece) is not None

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from isologit.checkpoint.folder import LocalFolder
 from isologit.checkpoint.wording import listed, shown
 from isologit.errors import TokenizerNotFoundError
 from isologit.tokens.bpe_files import read_bpe_files
@@ -124,14 +125,8 @@ def open_tokenizer_at(spec: str | Path, model_type: str | None = None) -> Tokeni
     path = Path(spec)
     where = shown(str(spec))
     if path.is_dir():
-        folder = path
-        try:
-            names = frozenset(entry.name for entry in path.iterdir())
-        except OSError as error:
-            raise TokenizerNotFoundError(
-                f"{where} cannot be listed: {error.strerror or error}"
-            ) from error
-        return open_tokenizer(_beside(folder), names, model_type=model_type, where=where)
+        folder = LocalFolder(path)
+        return open_tokenizer(folder.find, folder.names, model_type=model_type, where=where)
     if not path.is_file():
         raise TokenizerNotFoundError(
             f"{where} does not exist; give a tokenizer's file or directory, or the word {BYTES}"
@@ -143,7 +138,7 @@ def open_tokenizer_at(spec: str | Path, model_type: str | None = None) -> Tokeni
         if found is None:
             raise TokenizerNotFoundError(f"{where} holds no tokenizer; name another")
         return found
-    beside = _beside(path.parent)
+    beside = LocalFolder(path.parent).find
     if path.name in (_VOCABULARY, _MERGES):
         vocabulary, merges = path.with_name(_VOCABULARY), path.with_name(_MERGES)
         for each in (vocabulary, merges):
@@ -169,14 +164,6 @@ def _merges_among(names: Collection[str] | None) -> str:
     """Return the name of the merges: by another name than usual, if only one file can be meant."""
     alike = [name for name in names or () if fnmatch(name, "merges*.txt")]
     return alike[0] if len(alike) == 1 else _MERGES
-
-
-def _beside(folder: Path) -> Beside:
-    def find(name: str) -> Path | None:
-        path = folder / name
-        return path if path.is_file() else None
-
-    return find
 
 
 def _not_found(names: Collection[str] | None, where: str) -> TokenizerNotFoundError:

@@ -1,8 +1,9 @@
 """Which tokens survive a round trip through their text, and why the others do not.
 
-A token is decoded alone and its text encoded again. Where something else comes out, the cause is
-the first step of encoding at which the token is lost: added tokens are cut out, the text is
-normalized, cut into pre-tokens, and each of those composed of pieces.
+A token is decoded alone and its text encoded again. Where something else comes out, and other text
+around it does not help, the cause is the first step at which the token is lost: it is decoded,
+added tokens are cut out, the text is normalized, cut into pre-tokens, and each of those composed of
+pieces.
 """
 
 import re
@@ -18,19 +19,19 @@ from isologit.tokens.vocabulary import Encoder, Vocabulary
 
 Cause = Literal[
     "never_matched",
+    "only_inside_text",
     "decoding_loses_bytes",
     "added_token",
     "normalizer",
-    "pre_tokenizer",
-    "only_inside_text",
     "same_text",
+    "pre_tokenizer",
     "no_merge_path",
     "unknown",
 ]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
-# Texts to stand before and after one that a tokenizer treats otherwise at its beginning: letters,
-# digits and signs that seldom merge with what is beside them.
+# Texts to stand before and after one that a tokenizer treats otherwise at its beginning or end:
+# letters, digits and signs that seldom merge with what is beside them.
 _CONTEXTS = (
     *(("«", ""), ("\n", ""), ("0", ""), ("a", ""), ("Z", ""), (".", ""), ("中", "")),
     *(("", "a"), ("", "0"), ("a", "a"), ("«", "»")),
@@ -45,7 +46,7 @@ class Lost:
     Parameters
     ----------
     cause
-        The first step of encoding that loses it.
+        The first step that loses it; of one with a witness ``only_inside_text``.
     text
         What it decodes to alone.
     reencoded
@@ -80,11 +81,11 @@ class Reachability:
     reachable: npt.NDArray[np.int8]
     lost: Mapping[int, Lost] = field(repr=False)
 
-    def causes(self) -> dict[str, int]:
+    def causes(self, n_rows: int) -> dict[str, int]:
         """Return how many tokens each cause loses, in the order of `CAUSES`, without zeros."""
         counts: dict[str, int] = dict.fromkeys(CAUSES, 0)
-        for each in self.lost.values():
-            counts[each.cause] += 1
+        for token_id, each in self.lost.items():
+            counts[each.cause] += token_id < n_rows
         return {cause: n for cause, n in counts.items() if n}
 
 
@@ -100,8 +101,8 @@ def reachability(vocabulary: Vocabulary, encoder: Encoder) -> Reachability:
 
     Notes
     -----
-    A token that only a prefixed space keeps from surviving is tried behind and before other text;
-    where it comes out there, that text is its witness and it is reachable.
+    A token that does not survive is tried behind and before other text; where it comes out there,
+    that text is its witness and it is reachable. Special tokens are not tried.
     """
     ids = [i for i, piece in enumerate(vocabulary.pieces) if piece is not None]
     survives = np.full(len(vocabulary), -1, dtype=np.int8)
@@ -115,7 +116,7 @@ def reachability(vocabulary: Vocabulary, encoder: Encoder) -> Reachability:
             if not survives[token_id]:
                 failed[token_id] = (text, tuple(found))
     shadows = _Shadows(vocabulary, encoder.matched_whole)
-    witnesses = _witnesses(vocabulary, encoder, failed) if encoder.marks_words else {}
+    witnesses = _witnesses(vocabulary, encoder, failed)
     lost = {
         token_id: Lost(
             "only_inside_text"
@@ -130,7 +131,9 @@ def reachability(vocabulary: Vocabulary, encoder: Encoder) -> Reachability:
     reachable = survives.copy()
     for token_id, each in lost.items():
         raw = vocabulary.token_bytes[token_id] or b""
-        if each.witness is not None:
+        # Its own text need not come out as it alone: an unknown token's comes out as several of it.
+        in_its_text = vocabulary.texts[token_id] is not None and token_id in each.reencoded
+        if each.witness is not None or in_its_text:
             reachable[token_id] = 1
         elif vocabulary.texts[token_id] is None and is_part_of_text(raw):
             reachable[token_id] = -1
@@ -159,8 +162,9 @@ class _Shadows:
         """Whether an added token other than this one was cut out of a text."""
         if not self._any:
             return False
+        came_out = frozenset(found)
         cut = (self._by_text.get(match.group()) for match in self._pattern.finditer(text))
-        return any(other is not None and other != token_id and other in found for other in cut)
+        return any(other is not None and other != token_id and other in came_out for other in cut)
 
 
 def _cause(
@@ -174,6 +178,8 @@ def _cause(
     whole = vocabulary.texts[token_id]
     if vocabulary.types[token_id] in ("control", "unknown") and not shadows.match(whole):
         return "never_matched"
+    if whole and encoder.marks_words and text.endswith(whole):
+        text = whole  # the mark of a word's part, which decoding leaves on a token that is alone
     if whole is None or not _same_text(text, whole):
         return "decoding_loses_bytes"
     if shadows.falls_on(text, token_id, found):
@@ -181,11 +187,10 @@ def _cause(
     normalized = encoder.normalized(text)
     if normalized != text and not (encoder.marks_words and normalized == " " + text):
         return "normalizer"
-    if _is_spare(vocabulary, token_id) or any(
-        vocabulary.has(each) and vocabulary.texts[each] == whole for each in found
-    ):
+    others = (each for each in found if each != token_id and vocabulary.has(each))
+    if _is_spare(vocabulary, token_id) or any(vocabulary.texts[i] == whole for i in others):
         return "same_text"
-    parts = encoder.pretokens(normalized)
+    parts = encoder.pretokens(text)
     if len(parts) > 1:
         return "pre_tokenizer"
     return "no_merge_path" if parts else "unknown"
@@ -219,5 +224,6 @@ def _witnesses(
 
 def _texts(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[tuple[int, str]]:
     for token_id in ids:
-        if text := vocabulary.texts[token_id]:
+        text, special = vocabulary.texts[token_id], ("control", "unknown")
+        if text and vocabulary.types[token_id] not in special:
             yield token_id, text

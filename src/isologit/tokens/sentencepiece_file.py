@@ -99,9 +99,9 @@ class SentencePieceEncoder:
         """
         return str(self.processor.normalize(text)).replace(WORD_BOUNDARY, " ")
 
-    def pretokens(self, normalized: str) -> list[str]:
+    def pretokens(self, text: str) -> list[str]:
         """Return the text: a piece may reach over everything in it."""
-        return [normalized]
+        return [text]
 
     @cached_property
     def _added_pattern(self) -> re.Pattern[str]:

@@ -1,13 +1,14 @@
 """What a tokenizer's config says beside the vocabulary: added and named tokens, templates."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from isologit.checkpoint.config import read_config
-from isologit.checkpoint.wording import shown
+from isologit.checkpoint.wording import counted, shown
 from isologit.errors import CheckpointError, TokenizerFileError
 
 Beside = Callable[[str], Path | None]
@@ -17,6 +18,8 @@ _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 _NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _MORE_NAMED = ("additional_special_tokens", "extra_special_tokens")
 _MAX_TEMPLATE_BYTES = 4 << 20
+_ID = re.compile("[0-9]{1,20}")
+_LARGEST_ID = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,19 @@ def read_settings(beside: Beside) -> TokenizerSettings:
 
     config = config_of("tokenizer_config.json")
     more = config_of("added_tokens.json")
-    added = {token.token_id: token for token in _from_added_file(more)}
-    added |= {token.token_id: token for token in _from_decoder(config.get("added_tokens_decoder"))}
+    given = [
+        *_from_added_file(more),
+        *_from_decoder(config.get("added_tokens_decoder")),
+    ]
+    added = {token.token_id: token for token in given if _is_usable(token)}
+    if odd := sum(not _is_usable(token) for token in given):
+        notes.append(f"{counted(odd, 'added token')} left out: no text, or an id beyond all others")
     templates = list(_templates(config.get("chat_template")))
     try:
         path = beside("chat_template.jinja")
-        if path is not None and path.stat().st_size <= _MAX_TEMPLATE_BYTES:
+        if path is not None:
+            if (size := path.stat().st_size) > _MAX_TEMPLATE_BYTES:
+                raise OSError(f"it has {size:,} bytes, and up to {_MAX_TEMPLATE_BYTES:,} are read")
             templates.append(path.read_text(encoding="utf-8"))
     except (CheckpointError, OSError, UnicodeDecodeError) as error:
         notes.append(f"chat_template.jinja is left out: {shown(str(error))}")
@@ -130,9 +140,18 @@ def _from_decoder(found: Any) -> Iterator[AddedToken]:
         return
     for text_id, entry in found.items():
         content = entry.get("content") if isinstance(entry, dict) else None
-        if isinstance(content, str) and text_id.isdecimal() and text_id.isascii():
+        if isinstance(content, str) and _ID.fullmatch(text_id):
             flags = {name: entry[name] for name in _FLAGS if isinstance(entry.get(name), bool)}
             yield AddedToken(int(text_id), content, entry.get("special") is True, flags)
+
+
+def _is_usable(token: AddedToken) -> bool:
+    """Whether the library can take a token: a lone surrogate is no text to it."""
+    try:
+        token.content.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return token.token_id <= _LARGEST_ID
 
 
 def _from_added_file(found: Mapping[str, Any]) -> Iterator[AddedToken]:

@@ -17,13 +17,14 @@ from isologit.tokens.categories import (
     categories_of,
     reserved_rows,
 )
+from isologit.tokens.library import LibraryError, attempted
 from isologit.tokens.reachability import Lost, Reachability, reachability
 from isologit.tokens.scripts import Scripts, token_scripts
 from isologit.tokens.text import visible_token
 from isologit.tokens.utf8 import is_part_of_text
 from isologit.tokens.vocabulary import Tokenizer, TokenType
 
-# What a category is called in a sentence; one whose tokens are told by their script is not there.
+# What a category is called in a sentence.
 CATEGORY_WORDS: dict[str, str] = {
     "padding": "padding",
     "special": "special",
@@ -52,6 +53,8 @@ class TokenTable:
         Of the tokenizer's ids; None where the files do not say how text is encoded.
     scripts
         ``[V]`` Unicode scripts of the texts.
+    unchecked
+        Why reachability was not checked though the tokenizer has an encoder: its library failed.
     """
 
     tokenizer: Tokenizer
@@ -59,6 +62,7 @@ class TokenTable:
     reserved: npt.NDArray[np.bool_]
     reachability: Reachability | None
     scripts: Scripts
+    unchecked: str | None = None
 
     @property
     def n_rows(self) -> int:
@@ -168,7 +172,12 @@ def describe(tokenizer: Tokenizer, n_rows: int | None = None) -> TokenTable:
     """
     vocabulary = tokenizer.vocabulary
     rows = len(vocabulary) if n_rows is None else n_rows
-    known = None if tokenizer.encoder is None else reachability(vocabulary, tokenizer.encoder)
+    known, unchecked = None, None
+    if (encoder := tokenizer.encoder) is not None:
+        try:
+            known = attempted(lambda: reachability(vocabulary, encoder))
+        except LibraryError as error:
+            unchecked = f"reachability is not checked: the tokenizer fails at work: {error}"
     reserved = reserved_rows(vocabulary, rows)
     texts = [*vocabulary.texts[:rows], *[None] * (rows - len(vocabulary))]
     return TokenTable(
@@ -177,6 +186,7 @@ def describe(tokenizer: Tokenizer, n_rows: int | None = None) -> TokenTable:
         reserved=reserved,
         reachability=known,
         scripts=token_scripts(texts),
+        unchecked=unchecked,
     )
 
 

@@ -88,8 +88,8 @@ class Encoder(Protocol):
     def normalized(self, text: str) -> str:
         """Return what the normalizer makes of a text, spaces written as spaces."""
 
-    def pretokens(self, normalized: str) -> list[str]:
-        """Return the parts that a normalized text is cut into; no token crosses a cut."""
+    def pretokens(self, text: str) -> list[str]:
+        """Return the parts that a text is cut into once normalized; no token crosses a cut."""
 
     @property
     def matched_whole(self) -> Sequence[str]:

@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from isologit.checkpoint.folder import LARGEST_FILE
 from isologit.checkpoint.hub.model import HubModel
 from isologit.checkpoint.wording import shown
 from isologit.errors import HubTransferError
-
-# The largest published tokenizer has 33 MB (Gemma 3).
-LARGEST_FILE = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +30,11 @@ class HubFolder:
     def name(self) -> str:
         """The model's name, and the folder."""
         return f"{self.model.repo_id}/{self.prefix}".rstrip("/")
+
+    @property
+    def revision(self) -> str:
+        """The commit."""
+        return self.model.commit
 
     @cached_property
     def names(self) -> Collection[str]:
