@@ -16,11 +16,12 @@ from isologit.exportable import is_results, read_results
 from isologit.findings import MatrixFacts
 from isologit.policy import Policy
 from isologit.record import Model, Record
-from isologit.rule_facts import Facts, RuleResult
+from isologit.rule_facts import LONGEST_SHOWN, Facts, RuleResult
 from isologit.rules import evaluate
 from isologit.subject import Progress, Settings, Subject, open_subject, silent
 from isologit.token_steps import Tokens
-from isologit.tokens.template import template_tokens
+from isologit.tokens.template import TemplateTokens, template_tokens
+from isologit.tokens.text import visible
 
 CHECK_SCHEMA = "isologit.check/1"
 
@@ -150,7 +151,12 @@ def check_of(
         policy=str(policy.path),
         passed=all(result.passed for result in results),
         rules=results,
-        notes=steps.notes(subject, rows, None, [*tokens.notes, *_not_needed(policy, results)]),
+        notes=steps.notes(
+            subject,
+            rows,
+            None,
+            [*tokens.notes, *_unmatched(template), *_not_needed(policy, results)],
+        ),
     )
 
 
@@ -167,6 +173,14 @@ def _tokens(subject: Subject) -> tuple[Tokens, str]:
         if chosen is not None:
             raise
         return Tokens(None), str(error)
+
+
+def _unmatched(template: TemplateTokens | None) -> list[str]:
+    """Say which texts of a template look like tokens and are none: typing errors, mostly."""
+    if template is None or not template.unmatched:
+        return []
+    texts = listed((visible(text, LONGEST_SHOWN) for text in template.unmatched), at_most=8)
+    return [f"the chat template writes what no token is: {texts}"]
 
 
 def _not_needed(policy: Policy, results: list[RuleResult]) -> list[str]:

@@ -28,7 +28,7 @@ GROUPS = ("untrained", "duplicates")
 NAMES = (*CATEGORIES, *GROUPS, "class:K", "id:1,5-9")
 
 _LABEL = re.compile(r"class:([0-9]{1,10})")
-# Categories whose tokens text is encoded with one by one, where it is known to be.
+# Categories whose tokens make up letters together, unless they are known to be in none.
 _OF_TEXT = ("byte", "partial_utf8")
 
 
@@ -96,7 +96,7 @@ def select(columns: pa.Table, names: Sequence[str]) -> Selection:
     ``id:1,5-9`` those named.
 
     Of what ``untrained``, ``duplicates`` and ``class:K`` take, special tokens and ordinary ones are
-    left out, and bytes that text is encoded with, unless another name is their category's or holds
+    left out, and bytes that some text may need, unless another name is their category's or holds
     their ids.
 
     Parameters
@@ -173,9 +173,9 @@ def _found(columns: pa.Table, name: str) -> Mask:
 def _needed(columns: pa.Table) -> tuple[Mask, Mask]:
     """Return the special tokens, and those that text is encoded with, ``[V]`` each."""
     _require(columns, "category", "which of them are special, or needed for text")
-    reachable = _flags(columns, "reachable")
     of_text = _is_one_of(columns, "category", ("ordinary",))
-    of_text |= _is_one_of(columns, "category", _OF_TEXT) & reachable
+    # Where it is not decided, what stands around a byte decides: letters are spelled with it.
+    of_text |= _is_one_of(columns, "category", _OF_TEXT) & ~_is_false(columns, "reachable")
     return _is_one_of(columns, "category", ("special",)), of_text
 
 
@@ -256,6 +256,14 @@ def _flags(columns: pa.Table, name: str) -> Mask:
         return np.zeros(columns.num_rows, dtype=np.bool_)
     flags: Mask = pc.fill_null(columns[name], False).to_numpy()
     return flags
+
+
+def _is_false(columns: pa.Table, name: str) -> Mask:
+    """Return where a column of booleans is false, and not null; nowhere if it is absent."""
+    if name not in columns.column_names:
+        return np.zeros(columns.num_rows, dtype=np.bool_)
+    found: Mask = pc.fill_null(pc.invert(columns[name]), False).to_numpy()
+    return found
 
 
 def _is_one_of(columns: pa.Table, name: str, words: Sequence[str]) -> Mask:

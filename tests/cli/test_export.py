@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import Tokenizer
 
 from checkpoints import gaussian, write_llama
 from cli.command import finished, isologit, start
 from exportables import PADDING, RESERVED, V, columns, small, write_results
 from isologit.cli import export
+from isologit.demo import checkpoint_path
 from isologit.errors import (
     ConfigError,
     OutputExistsError,
@@ -63,7 +65,7 @@ def test_what_was_left_out_is_counted_with_the_way_to_take_it(results: Path) -> 
     ran = isologit("export", results, "--as", "transformers", "--select", "untrained")
     assert ran.code == 0
     assert (
-        "left out: 1 special token and 2 tokens that text is encoded with; --select special, "
+        "left out: 1 special token and 3 tokens that text may need; --select special, "
         "ordinary, byte or id:… takes them in\n"
     ) in ran.err
     assert 2 not in ran.json["suppress_tokens"]
@@ -344,3 +346,17 @@ def test_a_reader_that_goes_away_is_no_fault(results: Path) -> None:
     process = start("export", results, "--as", "card", "-q", stdout=write)
     os.close(write)
     assert finished(process).code == 141
+
+
+@pytest.mark.parametrize("name", ["llama2xs", "demo"])
+def test_every_letter_can_still_be_written_under_a_mask_of_what_is_untrained(
+    shared: Path, name: str
+) -> None:
+    model = checkpoint_path() if name == "demo" else shared / "checkpoints" / "llama2xs-hf-bf16"
+    ran = isologit("export", model, "--as", "openai", "--select", "untrained,duplicates")
+    # Of llama2xs the bytes of no text are untrained; of the embedded model padding is, too.
+    masked = {int(token_id) for token_id in ran.json["logit_bias"]}
+    assert masked
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    for text in ("😀", "東京", "Ж", "ი", "ที่", "e\u0301", "\x00\x7f", "ñ€", "مرحبا", "𐌀"):
+        assert not masked & set(tokenizer.encode(text, add_special_tokens=False).ids), text

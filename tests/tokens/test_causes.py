@@ -47,10 +47,10 @@ def of(tokenizer: Tokenizer) -> Reachability:
 def test_a_special_token_that_is_matched_nowhere() -> None:
     made = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    assert of(made).lost[0].cause == "never_matched"
+    assert of(made).lost[0].cause == "special_token"
     # So it is where its bytes are no text.
     found = made_up(Encoding(["\ufffd"]), ("<x>", b"\xff", "control"))
-    assert found.lost[0].cause == "never_matched"
+    assert found.lost[0].cause == "special_token"
 
 
 def test_a_special_token_whose_text_is_matched_for_another() -> None:
@@ -108,7 +108,7 @@ def test_special_tokens_have_no_witnesses_and_others_do() -> None:
     assert (found.lost[0].cause, found.lost[0].witness) == ("only_inside_text", "«x")
     assert found.reachable.tolist() == [1]
     found = made_up(encoder, ("x", b"x", "control"))
-    assert (found.lost[0].cause, found.lost[0].witness) == ("never_matched", None)
+    assert (found.lost[0].cause, found.lost[0].witness) == ("special_token", None)
 
 
 def test_a_witness_is_a_text_that_has_the_token() -> None:

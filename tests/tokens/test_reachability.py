@@ -200,7 +200,7 @@ class TestQwen3:
         ("llama2xs-hf-bf16", 40, "same_text", (410, 501)),
         ("llama2xs-hf-bf16", 35, "decoding_loses_bytes", ()),
         ("llama2xs-Q8_0.gguf", 376, "no_merge_path", (397, 413, 413, 305)),
-        ("llama2xs-Q8_0.gguf", 1, "never_matched", (410, 13, 504, 419, 505, 13)),
+        ("llama2xs-Q8_0.gguf", 1, "special_token", (410, 13, 504, 419, 505, 13)),
     ],
 )
 def test_causes_that_qwen3_and_gpt2_do_not_know_have_a_real_id_of_llama2xs(

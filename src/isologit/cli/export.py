@@ -24,7 +24,7 @@ FORMATS = (
 )
 # What no terminal and no pipe of text should get.
 BINARY = ("bitmask",)
-_OF_TEXT = ("token that text is encoded with", "tokens that text is encoded with")
+_OF_TEXT = ("token that text may need", "tokens that text may need")
 # As users of its interface found; its documentation does not say.
 MOST_OF_OPENAI = 300
 

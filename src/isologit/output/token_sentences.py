@@ -5,7 +5,7 @@ from isologit.token_findings import ClassTokens, EvidenceFacts, TokensFacts
 
 # What becomes of a token on a round trip, by cause.
 CAUSES = {
-    "never_matched": "never matched",
+    "special_token": "special, not matched in text",
     "decoding_loses_bytes": "bytes lost in decoding",
     "added_token": "taken by an added token",
     "normalizer": "changed by the normalizer",

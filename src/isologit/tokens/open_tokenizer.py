@@ -157,7 +157,7 @@ def _opened(path: Path, settings: TokenizerSettings, model_type: str | None) -> 
     if path.name.endswith(_TIKTOKEN_SUFFIX) or looks_like_tiktoken(path):
         return read_tiktoken(path, settings, model_type)
     named = (text for _, text in settings.named)
-    return read_sentencepiece(path, settings.added, named)
+    return read_sentencepiece(path, settings.added, named, extra_ids=settings.extra_ids)
 
 
 def _merges_among(names: Collection[str] | None) -> str:

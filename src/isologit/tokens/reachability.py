@@ -18,7 +18,7 @@ from isologit.tokens.utf8 import is_part_of_text
 from isologit.tokens.vocabulary import Encoder, Vocabulary
 
 Cause = Literal[
-    "never_matched",
+    "special_token",
     "only_inside_text",
     "decoding_loses_bytes",
     "added_token",
@@ -72,7 +72,8 @@ class Reachability:
     reachable
         ``[N]`` int8: 1 where a text is known that is encoded with the token, 0 where its own text
         is encoded without it or no text has its bytes, −1 where its bytes are no text alone (what
-        is around them decides) or there is no token.
+        is around them decides), where it is special and whoever serves the model puts it in, or
+        where there is no token.
     lost
         Those that do not survive, by id.
     """
@@ -135,7 +136,9 @@ def reachability(vocabulary: Vocabulary, encoder: Encoder) -> Reachability:
         in_its_text = vocabulary.texts[token_id] is not None and token_id in each.reencoded
         if each.witness is not None or in_its_text:
             reachable[token_id] = 1
-        elif vocabulary.texts[token_id] is None and is_part_of_text(raw):
+        elif each.cause == "special_token" or (
+            vocabulary.texts[token_id] is None and is_part_of_text(raw)
+        ):
             reachable[token_id] = -1
     return Reachability(survives, reachable, lost)
 
@@ -177,7 +180,7 @@ def _cause(
 ) -> Cause:
     whole = vocabulary.texts[token_id]
     if vocabulary.types[token_id] in ("control", "unknown") and not shadows.match(whole):
-        return "never_matched"
+        return "special_token"
     if whole and encoder.marks_words and text.endswith(whole):
         text = whole  # the mark of a word's part, which decoding leaves on a token that is alone
     if whole is None or not _same_text(text, whole):

@@ -110,7 +110,11 @@ class SentencePieceEncoder:
 
 
 def read_sentencepiece(
-    path: Path, added: Iterable[AddedToken] = (), named: Iterable[str] = ()
+    path: Path,
+    added: Iterable[AddedToken] = (),
+    named: Iterable[str] = (),
+    *,
+    extra_ids: int = 0,
 ) -> Tokenizer:
     """Read a SentencePiece model, and add what the tokenizer's config adds to it.
 
@@ -122,6 +126,8 @@ def read_sentencepiece(
         Added tokens, with their ids.
     named
         Texts of tokens that the config gives a role; transformers matches these whole too.
+    extra_ids
+        How many sentinels T5's class puts behind the pieces, the first of them last.
 
     Raises
     ------
@@ -140,7 +146,14 @@ def read_sentencepiece(
                 f"{where}: piece {n:,} has the score {score}, and no finite number; fetch the "
                 "file again"
             )
-    return with_added(model, load(content, where), where, added, named)
+    given, n = list(added), len(model.pieces)
+    if not any(token.content == "<extra_id_0>" for token in given):
+        # transformers, tokenization_t5.py, _convert_token_to_id.
+        given += [
+            AddedToken(n + extra_ids - 1 - i, f"<extra_id_{i}>", special=True)
+            for i in range(extra_ids)
+        ]
+    return with_added(model, load(content, where), where, given, named)
 
 
 def load(content: bytes, where: str) -> "sentencepiece.SentencePieceProcessor":

@@ -20,6 +20,7 @@ _MORE_NAMED = ("additional_special_tokens", "extra_special_tokens")
 _MAX_TEMPLATE_BYTES = 4 << 20
 _ID = re.compile("[0-9]{1,20}")
 _LARGEST_ID = 1 << 24
+_MOST_EXTRA_IDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class TokenizerSettings:
         The texts of tokens with a role (bos, eos, pad, …), by role.
     templates
         Chat templates, in Jinja's language.
+    extra_ids
+        How many sentinels T5's class puts behind the pieces; 0 for other classes.
     notes
         What could not be used, and why.
     """
@@ -66,6 +69,7 @@ class TokenizerSettings:
     added: tuple[AddedToken, ...] = ()
     named: tuple[tuple[str, str], ...] = ()
     templates: tuple[str, ...] = ()
+    extra_ids: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -113,6 +117,7 @@ def read_settings(beside: Beside) -> TokenizerSettings:
         added=tuple(added.values()),
         named=tuple(_named(config)),
         templates=tuple(templates),
+        extra_ids=_extra_ids(name, config.get("extra_ids")),
         notes=tuple(notes),
     )
 
@@ -143,6 +148,13 @@ def _from_decoder(found: Any) -> Iterator[AddedToken]:
         if isinstance(content, str) and _ID.fullmatch(text_id):
             flags = {name: entry[name] for name in _FLAGS if isinstance(entry.get(name), bool)}
             yield AddedToken(int(text_id), content, entry.get("special") is True, flags)
+
+
+def _extra_ids(tokenizer_class: Any, given: Any) -> int:
+    # transformers, tokenization_t5.py: 100 where the config does not say.
+    if not isinstance(tokenizer_class, str) or not tokenizer_class.startswith("T5Tokenizer"):
+        return 0
+    return given if type(given) is int and 0 <= given <= _MOST_EXTRA_IDS else 100
 
 
 def _is_usable(token: AddedToken) -> bool:

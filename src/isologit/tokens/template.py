@@ -44,6 +44,7 @@ _PART = re.compile(
     |.""",
     re.VERBOSE | re.DOTALL,
 )
+_LIKE_A_TOKEN = re.compile(r"<\|[\w.:/ -]{1,40}\|>")
 # In place of what is not known, which no token's text holds, and of a message's role.
 _UNKNOWN, _ROLE = "\0", "\1"
 
@@ -69,10 +70,14 @@ class TemplateToken:
 
 @dataclass(frozen=True)
 class TemplateTokens:
-    """The tokens that a chat needs, by id, those without one last; and how many templates said."""
+    """The tokens that a chat needs, by id, those without one last; and how many templates said.
+
+    `unmatched` are texts like ``<|im_strat|>`` that a template writes and no token has.
+    """
 
     n_templates: int
     tokens: tuple[TemplateToken, ...]
+    unmatched: tuple[str, ...] = ()
 
 
 def template_tokens(
@@ -112,7 +117,9 @@ def template_tokens(
             roles.setdefault((token_id, piece), []).append(role)
     tokens = [TemplateToken(text, i, tuple(dict.fromkeys(r))) for (i, text), r in roles.items()]
     tokens.sort(key=lambda each: (each.token_id is None, each.token_id or 0, each.text or ""))
-    return TemplateTokens(len(templates), tuple(tokens))
+    known = {piece for piece in vocabulary.pieces if piece is not None}
+    unmatched = sorted(set(_LIKE_A_TOKEN.findall(written)) - known)
+    return TemplateTokens(len(templates), tuple(tokens), tuple(unmatched))
 
 
 def _read(templates: Iterable[str]) -> tuple[str, frozenset[str]]:
