@@ -130,7 +130,9 @@ def check_of(
     if tokens.table is not None:
         # A tokenizer that the user named brings its own template.
         gguf = None if subject.settings.tokenizer else subject.checkpoint.gguf
-        template = template_tokens(tokens.table.tokenizer.vocabulary, tokens.settings, gguf)
+        template = template_tokens(
+            tokens.table.tokenizer.vocabulary, tokens.settings, gguf, tokens.named
+        )
         if policy.of_evidence:
             progress("signs of no training")
             clusters = find_clusters(matrix, rows.row_values)

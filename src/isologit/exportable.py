@@ -70,6 +70,8 @@ class Exportable:
         Who the rows are, in numbers; None without a tokenizer.
     version
         The isologit that found it.
+    notes
+        What a reader has to know.
     """
 
     columns: pa.Table
@@ -78,6 +80,7 @@ class Exportable:
     rows: RowFacts
     tokens: TokensFacts | None
     version: str
+    notes: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -93,6 +96,7 @@ class _Summary(Record, frozen=True, kw_only=True):
     matrix: MatrixFacts
     rows: RowFacts
     tokens: TokensFacts | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
 
 
 class _Schema(Record, frozen=True, kw_only=True):
@@ -130,6 +134,7 @@ def read_results(directory: Path) -> Exportable:
         rows=summary.rows,
         tokens=summary.tokens,
         version=summary.isologit,
+        notes=tuple(summary.notes),
     )
 
 

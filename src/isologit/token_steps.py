@@ -15,7 +15,7 @@ from isologit.checkpoint.config import read_config
 from isologit.checkpoint.folder import Folder, LocalFolder
 from isologit.checkpoint.hub.spec import looks_local, parse_hub_spec
 from isologit.checkpoint.opened import Checkpoint
-from isologit.checkpoint.wording import shown
+from isologit.checkpoint.wording import listed, shown
 from isologit.equivalence.cluster import Cluster
 from isologit.equivalence.partition import Partition, TokenIds
 from isologit.equivalence.rows import RowClasses
@@ -43,6 +43,8 @@ from isologit.tokens.undertrained import undertrained_evidence
 from isologit.tokens.vocabulary import Tokenizer
 
 _NO_TOKENIZER = "no tokenizer lies beside the weights: tokens are ids (--tokenizer names one)"
+# Of config.json and generation_config.json; decoders that are given text begin with the last.
+_ROLES = ("bos", "eos", "pad", "decoder_start")
 # Tokens of a class that are shown.
 _FIRST = 5
 _LONGEST_SHOWN = 24
@@ -53,13 +55,14 @@ class Tokens:
     """What a model's tokenizer tells of its rows; `table` is None where it does not load.
 
     `rows_known` is false where nothing says how many rows W has, and the table has as many as the
-    tokenizer has ids; `settings` are those of the tokenizer's config; `notes` what a reader has to
-    know.
+    tokenizer has ids; `settings` are those of the tokenizer's config; `named` the roles of ids by
+    the model's own configs; `notes` what a reader has to know.
     """
 
     table: TokenTable | None
     rows_known: bool = True
     settings: TokenizerSettings = field(default_factory=TokenizerSettings)
+    named: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -106,10 +109,10 @@ def tokens_at(chosen: str, n_rows: int | None) -> Tokens:
     return _described(tokenizer, read_settings(beside.find), n_rows)
 
 
-def config_in(folder: Folder) -> Mapping[str, Any]:
-    """Return the config.json of a folder; of one that is not there, or no config, nothing."""
+def config_in(folder: Folder, name: str = "config.json") -> Mapping[str, Any]:
+    """Return a config of a folder; of one that is not there, or no config, nothing."""
     try:
-        path = folder.find("config.json")
+        path = folder.find(name) if name in folder.names else None
         return {} if path is None else read_config(path)
     except CheckpointError:
         return {}
@@ -188,19 +191,52 @@ def tokens_in(
     settings = read_settings(find)
     # Of the hub the files lie in a cache.
     source, notes = tokenizer.source, tokenizer.notes
-    named = "" if is_the_models else f"{folder.name}@{folder.revision}/"
+    before = "" if is_the_models else f"{folder.name}@{folder.revision}/"
     for parent in parents:
-        source = source.replace(parent, named)
-        notes = tuple(note.replace(parent, named) for note in notes)
-    return _described(replace(tokenizer, source=source, notes=notes), settings, n_rows)
+        source = source.replace(parent, before)
+        notes = tuple(note.replace(parent, before) for note in notes)
+    named = named_in(folder) if is_the_models else {}
+    return _described(replace(tokenizer, source=source, notes=notes), settings, n_rows, named)
 
 
-def _described(tokenizer: Tokenizer, settings: TokenizerSettings, n_rows: int | None) -> Tokens:
-    table = describe(tokenizer, n_rows)
+def named_in(folder: Folder) -> dict[int, tuple[str, ...]]:
+    """Return which ids a model's configs give a role (bos, eos, pad, …), and which roles."""
+    roles: dict[int, list[str]] = {}
+    for name in ("config.json", "generation_config.json"):
+        config = config_in(folder, name)
+        for role in _ROLES:
+            value = config.get(f"{role}_token_id")
+            for token_id in value if isinstance(value, list) else [value]:
+                if type(token_id) is int and token_id >= 0:
+                    roles.setdefault(token_id, []).append(role)
+    return {token_id: tuple(dict.fromkeys(each)) for token_id, each in roles.items()}
+
+
+def _described(
+    tokenizer: Tokenizer,
+    settings: TokenizerSettings,
+    n_rows: int | None,
+    named: Mapping[int, tuple[str, ...]] | None = None,
+) -> Tokens:
+    named = named or {}
+    table = describe(tokenizer, n_rows, named)
     notes = [*tokenizer.notes, *settings.notes, *filter(None, [table.unchecked])]
+    notes += _unknown_names(tokenizer, named)
     if n_rows is not None:
         notes += beyond_rows_note(tokenizer, n_rows)
-    return Tokens(table, n_rows is not None, settings, tuple(notes))
+    return Tokens(table, n_rows is not None, settings, named, tuple(notes))
+
+
+def _unknown_names(tokenizer: Tokenizer, named: Mapping[int, tuple[str, ...]]) -> list[str]:
+    """Say which ids have a role by the model's config and no token by the tokenizer's files."""
+    missing = {i: roles for i, roles in named.items() if not tokenizer.vocabulary.has(i)}
+    if not missing:
+        return []
+    each = listed((f"{i} ({', '.join(roles)})" for i, roles in missing.items()), at_most=4)
+    return [
+        f"the model's config gives a role to {each}, which the tokenizer's files do not know: "
+        "other added tokens may be taken for padding; a tokenizer_config.json would say"
+    ]
 
 
 def tokens_or_why_not(

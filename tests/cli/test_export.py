@@ -26,6 +26,7 @@ from isologit.errors import (
     TokenIdError,
 )
 from isologit.output.exports import FORMATS
+from tokens.small_tokenizers import byte_level, save
 
 
 @pytest.fixture
@@ -360,3 +361,35 @@ def test_every_letter_can_still_be_written_under_a_mask_of_what_is_untrained(
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     for text in ("😀", "東京", "Ж", "ი", "ที่", "e\u0301", "\x00\x7f", "ñ€", "مرحبا", "𐌀"):
         assert not masked & set(tokenizer.encode(text, add_special_tokens=False).ids), text
+
+
+class TestNamedByTheConfig:
+    """Ids that a model's config gives a role are never taken for padding."""
+
+    @pytest.fixture
+    def chat(self, tmp_path: Path) -> Path:
+        """A model of 300 rows whose tokenizer's files lack what its configs name."""
+        model = save(byte_level(), write_llama(tmp_path / "m", gaussian(300, 8)))
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps(config | {"bos_token_id": 260}))
+        own = {"eos_token_id": [257, 258], "pad_token_id": 299, "do_sample": True}
+        (model / "generation_config.json").write_text(json.dumps(own))
+        return model
+
+    def test_they_are_not_suppressed(self, chat: Path) -> None:
+        ran = isologit("export", chat, "--as", "transformers")
+        assert ran.code == 0
+        expected = sorted(set(range(256, 300)) - {257, 258, 260, 299})
+        assert ran.json["suppress_tokens"] == expected
+        assert "note: the model's config gives a role to 260 (bos), 257 (eos), 258 (eos)" in ran.err
+
+    def test_they_are_left_out_of_what_is_untrained(self, chat: Path) -> None:
+        ran = isologit("export", chat, "--as", "openai", "--select", "padding,untrained")
+        assert not {"257", "258", "260", "299"} & ran.json["logit_bias"].keys()
+
+    def test_a_gate_looks_at_them(self, chat: Path, tmp_path: Path) -> None:
+        policy = tmp_path / "policy.toml"
+        policy.write_text("[rules]\ntemplate-tokens-trained = true\n")
+        ran = isologit("check", chat, "--policy", policy, "--json")
+        assert ran.code == 1
+        assert {token["id"] for token in ran.json["rules"][0]["tokens"]} == {257, 258, 260, 299}

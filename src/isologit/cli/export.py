@@ -99,7 +99,7 @@ def command(
 
         paths.append(write_file(output, content, force=force))
     if not quiet:
-        _tell(as_, selection, paths, has_config=bool(current))
+        _tell(as_, selection, paths, of.notes, is_config_known=bool(current))
 
 
 def _check(as_: str, names: Sequence[str], output: Path | None, *, force: bool) -> None:
@@ -141,7 +141,14 @@ def _opened(
         return exportable_of(subject, progress), current
 
 
-def _tell(as_: str, selection: "Selection", paths: list[Path], *, has_config: bool) -> None:
+def _tell(
+    as_: str,
+    selection: "Selection",
+    paths: list[Path],
+    notes: Sequence[str],
+    *,
+    is_config_known: bool,
+) -> None:
     """Say on stderr what was selected, what was left out, and what the format cannot do."""
     from isologit.cli import terminal
     from isologit.output.exports import FORMATS as WRITERS
@@ -162,10 +169,11 @@ def _tell(as_: str, selection: "Selection", paths: list[Path], *, has_config: bo
         said.append(note)
     if as_ == "openai" and n > MOST_OF_OPENAI:
         said.append(f"OpenAI's own service takes up to {MOST_OF_OPENAI} of them; others may not")
-    if as_ == "transformers" and not has_config:
+    said += [f"note: {note}" for note in notes]
+    if as_ == "transformers" and not is_config_known:
         said.append(
             "merge it into the model's generation_config.json: a file with nothing else in it "
-            "hides config.json's eos_token_id. Of a MODEL, not a DIR, it is merged already"
+            "hides config.json's eos_token_id. Of a MODEL with its config it is merged already"
         )
     words = terminal.Words()
     for line in said:

@@ -51,4 +51,5 @@ def exportable_of(subject: Subject, progress: Progress = silent) -> Exportable:
             evidence=evidence,
         ),
         version=subject.version,
+        notes=tokens.notes,
     )

@@ -1,6 +1,6 @@
 """Who each row of W is: all that its tokenizer tells of it, in columns of V."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from isologit.tokens.categories import (
     CATEGORIES,
     ORDINARY,
     PADDING,
+    SPECIAL,
     UNREACHABLE,
     Category,
     categories_of,
@@ -160,7 +161,9 @@ class TokenTable:
         return found
 
 
-def describe(tokenizer: Tokenizer, n_rows: int | None = None) -> TokenTable:
+def describe(
+    tokenizer: Tokenizer, n_rows: int | None = None, named: Collection[int] = ()
+) -> TokenTable:
     """Find out who each row is.
 
     Parameters
@@ -169,6 +172,9 @@ def describe(tokenizer: Tokenizer, n_rows: int | None = None) -> TokenTable:
         As it was read.
     n_rows
         Rows of W; None stands for as many as the tokenizer has ids.
+    named
+        Ids to which the model's config gives a role: they are special, whether the tokenizer's
+        files know them or not.
     """
     vocabulary = tokenizer.vocabulary
     rows = len(vocabulary) if n_rows is None else n_rows
@@ -179,10 +185,13 @@ def describe(tokenizer: Tokenizer, n_rows: int | None = None) -> TokenTable:
         except LibraryError as error:
             unchecked = f"reachability is not checked: the tokenizer fails at work: {error}"
     reserved = reserved_rows(vocabulary, rows)
+    categories = categories_of(vocabulary, known, reserved)
+    missing = [i for i in named if 0 <= i < rows and not vocabulary.has(i)]
+    categories[missing] = SPECIAL
     texts = [*vocabulary.texts[:rows], *[None] * (rows - len(vocabulary))]
     return TokenTable(
         tokenizer=tokenizer,
-        categories=categories_of(vocabulary, known, reserved),
+        categories=categories,
         reserved=reserved,
         reachability=known,
         scripts=token_scripts(texts),

@@ -81,7 +81,10 @@ class TemplateTokens:
 
 
 def template_tokens(
-    vocabulary: Vocabulary, settings: TokenizerSettings, gguf: Mapping[str, Any] | None = None
+    vocabulary: Vocabulary,
+    settings: TokenizerSettings,
+    gguf: Mapping[str, Any] | None = None,
+    named: Mapping[int, Sequence[str]] | None = None,
 ) -> TemplateTokens:
     """Find the tokens that a chat needs.
 
@@ -99,6 +102,8 @@ def template_tokens(
     gguf
         The metadata of a GGUF file's header. Where it holds a tokenizer, its templates and ids
         count, and those of the config do not.
+    named
+        Roles of ids by the model's own config.
     """
     header = gguf if gguf is not None and _GGUF_TOKENS in gguf else None
     templates = settings.templates if header is None else tuple(_gguf_templates(header))
@@ -115,6 +120,9 @@ def template_tokens(
         for role, token_id in _gguf_named(header):
             piece = vocabulary.pieces[token_id] if vocabulary.has(token_id) else None
             roles.setdefault((token_id, piece), []).append(role)
+    for token_id, given in (named or {}).items():
+        piece = vocabulary.pieces[token_id] if vocabulary.has(token_id) else None
+        roles.setdefault((token_id, piece), []).extend(given)
     tokens = [TemplateToken(text, i, tuple(dict.fromkeys(r))) for (i, text), r in roles.items()]
     tokens.sort(key=lambda each: (each.token_id is None, each.token_id or 0, each.text or ""))
     known = {piece for piece in vocabulary.pieces if piece is not None}
