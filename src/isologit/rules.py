@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from isologit.checkpoint.wording import counted
+from isologit.checkpoint.wording import counted, listed
 from isologit.rule_facts import LONGEST_SHOWN, Asked, Facts, Found, RuleResult, TokenAtFault
 from isologit.tokens.categories import ORDINARY, PADDING
 from isologit.tokens.text import visible
@@ -68,7 +68,8 @@ def evaluate(name: str, facts: Facts, asked: Asked, *, pass_unknown: bool = Fals
         message = f"cannot be told: {message}"
         message += "; the policy lets that pass" if pass_unknown else ""
     if found.allowed:
-        message += f"; {counted(len(found.allowed), 'token')} allowed by the policy"
+        named = (f"{i} {facts.at_fault(i).token or ''}".rstrip() for i in found.allowed)
+        message += f"; allowed by the policy: {listed(named, at_most=4)}"
     return RuleResult(
         rule=name,
         setting=float(setting) if isinstance(setting, Decimal) else setting,

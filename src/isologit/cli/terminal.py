@@ -13,9 +13,10 @@ from rich.console import Console, RenderableType
 from isologit.cli import interrupts
 from isologit.errors import OutputWriteError
 from isologit.output import tables
-from isologit.output.json_text import to_json
+from isologit.output.json_text import listing_to_json, to_json
 from isologit.record import Record
 from isologit.subject import Progress
+from isologit.token_findings import TokenListing
 
 if TYPE_CHECKING:
     from isologit.numerics.compilation import CodeDirectory
@@ -50,7 +51,8 @@ def show(page: RenderableType) -> None:
 
 def show_json(record: Record) -> None:
     """Print findings as JSON to stdout."""
-    show_text(to_json(record) + "\n")
+    text = listing_to_json(record) if isinstance(record, TokenListing) else to_json(record)
+    show_text(text + "\n")
 
 
 def show_text(text: str) -> None:

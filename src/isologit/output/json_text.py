@@ -7,6 +7,7 @@ cannot be seen) is written as JSON's own escapes, which every parser undoes.
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 
 from isologit.checkpoint.wording import is_plain
 from isologit.record import Record
+from isologit.token_findings import TokenFacts, TokenListing
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
 
@@ -23,6 +25,26 @@ def to_json(record: Record) -> str:
     plain = _representable(msgspec.to_builtins(record))
     text = msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
     return _NOT_ASCII.sub(_printable, text)
+
+
+def listing_to_json(record: TokenListing) -> str:
+    """Return a listing as JSON with a token a line: as `to_json`, in a fraction of the time."""
+    head = to_json(msgspec.structs.replace(record, tokens=[]))
+    if not record.tokens:
+        return head
+    encode = msgspec.json.Encoder().encode
+    lines = ",\n".join([_one_line(token, encode) for token in record.tokens])
+    # Only the listing's own key has this indent.
+    before, after = head.split('\n  "tokens": []', 1)
+    return f'{before}\n  "tokens": [\n{_NOT_ASCII.sub(_printable, lines)}\n  ]{after}'
+
+
+def _one_line(token: TokenFacts, encode: Callable[[object], bytes]) -> str:
+    try:
+        return f"    {encode(token).decode()}"
+    except UnicodeEncodeError:
+        # A lone surrogate, which UTF-8 cannot hold.
+        return f"    {encode(_representable(msgspec.to_builtins(token))).decode()}"
 
 
 def write_json(path: Path, record: Record) -> None:

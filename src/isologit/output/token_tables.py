@@ -1,5 +1,7 @@
 """Pages and sections about who the tokens are, as rich renderables."""
 
+from typing import Literal
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +17,8 @@ _LONGEST_SHOWN = 40
 # Of so few tokens every reason is told in full.
 _FULLY_TOLD = 3
 _SHOWN_AGAIN = 4
+# Lines of a table that are laid out for the width of the terminal.
+_MOST_FOLDED = 1_000
 
 
 def tokens_section(facts: TokensFacts) -> list[RenderableType]:
@@ -53,30 +57,43 @@ def listing_page(findings: TokenListing, *, at_most: int | None) -> RenderableTy
     return Group(*parts)
 
 
-def _table(tokens: list[TokenFacts]) -> Table:
+def _table(tokens: list[TokenFacts]) -> RenderableType:
     with_weights = any(each.row_class is not None for each in tokens)
+    heads = ["id", "token", "category", "script", "encoded again as"]
+    heads += ["class", "untrained?"] if with_weights else []
+    rows = [_row(each, with_weights=with_weights) for each in tokens]
+    if len(rows) > _MOST_FOLDED:
+        return _unfolded(heads, rows)
     table = Table(box=None, pad_edge=False)
-    table.add_column("id", justify="right")
-    table.add_column("token", overflow="fold")
-    table.add_column("category")
-    table.add_column("script")
-    table.add_column("encoded again as", overflow="fold")
-    if with_weights:
-        table.add_column("class", justify="right")
-        table.add_column("untrained?", overflow="fold")
-    for each in tokens:
-        raw = None if each.bytes is None else bytes.fromhex(each.bytes)
-        row: list[RenderableType] = [
-            str(each.id),
-            text(visible_token(raw, _LONGEST_SHOWN)),
-            CATEGORY_WORDS[each.category],
-            (each.script or "").replace("_", " "),
-            _again(each),
-        ]
-        if with_weights:
-            row += [str(each.row_class), _grade(each)]
-        table.add_row(*row)
+    for head in heads:
+        side: Literal["left", "right"] = "right" if head in ("id", "class") else "left"
+        table.add_column(head, justify=side, overflow="fold")
+    for row in rows:
+        table.add_row(*map(text, row))
     return table
+
+
+def _unfolded(heads: list[str], rows: list[list[str]]) -> Text:
+    """Return a long table with its lines as long as they are: to fold each takes a millisecond."""
+    last = len(heads) - 1
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines_of = (
+        "  ".join(cell if n == last else cell.ljust(widths[n]) for n, cell in enumerate(row))
+        for row in [heads, *rows]
+    )
+    return Text("\n".join(lines_of), no_wrap=True, overflow="ignore")
+
+
+def _row(token: TokenFacts, *, with_weights: bool) -> list[str]:
+    raw = None if token.bytes is None else bytes.fromhex(token.bytes)
+    row = [
+        str(token.id),
+        visible_token(raw, _LONGEST_SHOWN),
+        CATEGORY_WORDS[token.category],
+        (token.script or "").replace("_", " "),
+        _again(token),
+    ]
+    return [*row, str(token.row_class), _grade(token)] if with_weights else row
 
 
 def _grade(token: TokenFacts) -> str:
@@ -84,7 +101,7 @@ def _grade(token: TokenFacts) -> str:
     return f"{token.evidence}: {flags}" if flags else token.evidence or ""
 
 
-def _again(token: TokenFacts) -> RenderableType:
+def _again(token: TokenFacts) -> str:
     if token.survives is None:
         return ""
     if token.survives:
@@ -92,4 +109,4 @@ def _again(token: TokenFacts) -> RenderableType:
     each = list(zip(token.reencoded or [], token.reencoded_tokens or [], strict=True))
     again = " ".join(f"{i} {shown}" for i, shown in each[:_SHOWN_AGAIN])
     more = " …" if len(each) > _SHOWN_AGAIN else ""
-    return text(f"{again}{more} ({token_sentences.CAUSES[token.cause or 'unknown']})")
+    return f"{again}{more} ({token_sentences.CAUSES[token.cause or 'unknown']})"

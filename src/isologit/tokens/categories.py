@@ -1,6 +1,5 @@
 """One category a row of W: the first of seven that applies."""
 
-from collections.abc import Iterable
 from typing import Literal, get_args
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy.typing as npt
 
 from isologit.tokens.names import is_reserved_name
 from isologit.tokens.reachability import Reachability
-from isologit.tokens.vocabulary import Vocabulary
+from isologit.tokens.vocabulary import TOKEN_TYPES, Vocabulary
 
 Category = Literal[
     "padding", "special", "byte", "partial_utf8", "reserved", "unreachable", "ordinary"
@@ -16,6 +15,7 @@ Category = Literal[
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 PADDING, SPECIAL, BYTE, PARTIAL_UTF8, RESERVED, UNREACHABLE, ORDINARY = range(len(CATEGORIES))
 
+_TYPE_CODES: dict[str | None, int] = {None: -1, **{kind: n for n, kind in enumerate(TOKEN_TYPES)}}
 # How the names of reserved tokens begin (`is_reserved_name`).
 _OPEN = frozenset("<[>|｜")
 
@@ -45,19 +45,18 @@ def categories_of(
     n_rows = len(reserved)
     n = min(n_rows, len(vocabulary))
     types, raw = vocabulary.types[:n], vocabulary.token_bytes[:n]
-    letter = _mask(
-        kind == "byte"
-        or (vocabulary.byte_level and kind == "normal" and each is not None and len(each) == 1)
-        for kind, each in zip(types, raw, strict=True)
-    )
+    kinds = np.array([_TYPE_CODES[kind] for kind in types], dtype=np.int8)
+    one_byte = np.array([each is not None and len(each) == 1 for each in raw], dtype=np.bool_)
+    no_text = np.array([text is None for text in vocabulary.texts[:n]], dtype=np.bool_)
+    normal = kinds == _TYPE_CODES["normal"]
     # From the last to the first, so that an earlier one overwrites.
     marks = (
         (UNREACHABLE, None if reachability is None else reachability.reachable[:n] == 0),
         (RESERVED, reserved[:n]),
-        (PARTIAL_UTF8, _mask(text is None for text in vocabulary.texts[:n])),
-        (BYTE, letter),
-        (SPECIAL, _mask(kind in ("control", "unknown") for kind in types)),
-        (PADDING, _mask(kind is None for kind in types)),
+        (PARTIAL_UTF8, no_text),
+        (BYTE, (kinds == _TYPE_CODES["byte"]) | (vocabulary.byte_level & normal & one_byte)),
+        (SPECIAL, np.isin(kinds, [_TYPE_CODES["control"], _TYPE_CODES["unknown"]])),
+        (PADDING, kinds == _TYPE_CODES[None]),
     )
     found = np.full(n_rows, PADDING, dtype=np.int8)
     found[:n] = ORDINARY
@@ -75,12 +74,8 @@ def reserved_rows(vocabulary: Vocabulary, n_rows: int) -> npt.NDArray[np.bool_]:
     n = min(n_rows, len(vocabulary))
     found = np.zeros(n_rows, dtype=np.bool_)
     # Most pieces are no names: they have no bracket to begin with.
-    found[:n] = _mask(
+    found[:n] = [
         kind == "unused" or (piece is not None and piece[:1] in _OPEN and is_reserved_name(piece))
         for piece, kind in zip(vocabulary.pieces[:n], vocabulary.types[:n], strict=True)
-    )
+    ]
     return found
-
-
-def _mask(truths: Iterable[bool]) -> npt.NDArray[np.bool_]:
-    return np.fromiter(truths, dtype=np.bool_)

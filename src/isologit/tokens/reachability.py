@@ -8,6 +8,7 @@ pieces.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -31,12 +32,13 @@ Cause = Literal[
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 # Texts to stand before and after one that a tokenizer treats otherwise at its beginning or end:
-# letters, digits and signs that seldom merge with what is beside them.
+# letters, digits and signs that seldom merge with what is beside them. Where words are not marked
+# the first two will do.
 _CONTEXTS = (
-    *(("«", ""), ("\n", ""), ("0", ""), ("a", ""), ("Z", ""), (".", ""), ("中", "")),
-    *(("", "a"), ("", "0"), ("a", "a"), ("«", "»")),
+    *(("«", ""), ("", "a"), ("\n", ""), ("0", ""), ("a", ""), ("Z", ""), (".", ""), ("中", "")),
+    *(("", "0"), ("a", "a"), ("«", "»")),
 )
-_BATCH = 16_384
+_BATCH = 32768
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,19 @@ def reachability(vocabulary: Vocabulary, encoder: Encoder) -> Reachability:
     ids = [i for i, piece in enumerate(vocabulary.pieces) if piece is not None]
     survives = np.full(len(vocabulary), -1, dtype=np.int8)
     failed: dict[int, tuple[str, tuple[int, ...]]] = {}
-    for start in range(0, len(ids), _BATCH):
-        batch = ids[start : start + _BATCH]
+    batches = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
+
+    def sent(batch: list[int]) -> tuple[list[str], list[list[int]]]:
         texts = encoder.decode_each(batch)
-        again = encoder.encode_each(texts)
-        survives[batch] = [found == [i] for i, found in zip(batch, again, strict=True)]
-        for token_id, text, found in zip(batch, texts, again, strict=True):
-            if not survives[token_id]:
-                failed[token_id] = (text, tuple(found))
+        return texts, encoder.encode_each(texts)
+
+    # Two at a time: while one makes lists, which Python does alone, the other is in the library.
+    with ThreadPoolExecutor(2) as pool:
+        for batch, (texts, again) in zip(batches, pool.map(sent, batches), strict=True):
+            alike = [found == [i] for i, found in zip(batch, again, strict=True)]
+            survives[batch] = alike
+            lost_here = [n for n, same in enumerate(alike) if not same]
+            failed |= {batch[n]: (texts[n], tuple(again[n])) for n in lost_here}
     shadows = _Shadows(vocabulary, encoder.matched_whole)
     witnesses = _witnesses(vocabulary, encoder, failed)
     lost = {
@@ -217,7 +224,7 @@ def _witnesses(
     """Return texts that are encoded with tokens that do not survive alone."""
     found: dict[int, str] = {}
     waiting = dict(_texts(vocabulary, failed))
-    for before, after in _CONTEXTS:
+    for before, after in _CONTEXTS if encoder.marks_words else _CONTEXTS[:2]:
         texts = [before + text + after for text in waiting.values()]
         each = zip(list(waiting), texts, encoder.encode_each(texts), strict=True)
         found |= {token_id: text for token_id, text, ids in each if token_id in ids}
