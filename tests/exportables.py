@@ -105,6 +105,7 @@ def small(table: pa.Table | None = None, **model: Any) -> Exportable:
             causes={},
             scripts={},
             in_classes=None,
+            special_in_classes=None,
             classes=[],
             cluster=None,
             modal_class=None,

@@ -27,7 +27,7 @@ class Filters:
 
     Parameters
     ----------
-    categories, scripts, causes, grades
+    categories, scripts, types, causes, grades
         Names, any of which will do; a token of several scripts has each of them.
     row_class
         The label of a row class, as in `tokens.parquet`.
@@ -39,6 +39,7 @@ class Filters:
 
     categories: Sequence[str] = ()
     scripts: Sequence[str] = ()
+    types: Sequence[str] = ()
     causes: Sequence[str] = ()
     grades: Sequence[str] = ()
     row_class: int | None = None
@@ -136,6 +137,11 @@ def _kept(table: TokenTable, weights: Weights | None, filters: Filters) -> npt.N
         keep[list(filters.token_ids)] = True
     if filters.row_class is not None:
         assert weights is not None
+        if filters.row_class >= weights.rows.bits.n_classes:
+            raise TokenIdError(
+                f"there is no row class {filters.row_class}: labels go from 0 to "
+                f"{weights.rows.bits.n_classes - 1}"
+            )
         keep &= weights.rows.bits.labels == filters.row_class
     if filters.grades:
         assert weights is not None
@@ -144,6 +150,8 @@ def _kept(table: TokenTable, weights: Weights | None, filters: Filters) -> npt.N
     tests: list[Callable[[int], bool]] = []
     if filters.categories:
         tests.append(lambda i: table.category(i) in filters.categories)
+    if filters.types:
+        tests.append(lambda i: table.declared(i) in filters.types)
     if filters.causes:
         tests.append(lambda i: (lost := table.lost(i)) is not None and lost.cause in filters.causes)
     if filters.scripts:
@@ -203,6 +211,7 @@ def _named(filters: Filters) -> dict[str, Any]:
     named = {
         "category": list(filters.categories),
         "script": list(filters.scripts),
+        "type": list(filters.types),
         "cause": list(filters.causes),
         "grade": list(filters.grades),
         "class": filters.row_class,

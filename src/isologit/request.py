@@ -27,8 +27,10 @@ def id_range(text: str) -> range:
     if bounds is None:
         raise ValueError(f"{text!r}: expected ids like 124 or 180-187")
     first, last = int(bounds[1]), int(bounds[2] or bounds[1])
-    if not 0 <= last - first < _MOST_IDS:
-        raise ValueError(f"{text!r} is no range of up to {_MOST_IDS:,} ids")
+    if last < first:
+        raise ValueError(f"{text!r} runs backwards: expected ids like 180-187")
+    if last - first >= _MOST_IDS:
+        raise ValueError(f"{text!r} is more than {_MOST_IDS:,} ids")
     return range(first, last + 1)
 
 

@@ -43,7 +43,7 @@ class TokensFacts(Record, frozen=True, kw_only=True):
     leaves out those that are something else first. ``rows`` and ``padding`` are null where nothing
     says how many rows W has; ``beyond_rows`` counts ids that W has no row for. ``classes`` are
     those of ``rows.largest``, in its order, and ``in_classes`` all tokens that share their row with
-    another.
+    another; ``special_in_classes`` names the special ones of these.
     """
 
     rows: int | None
@@ -56,6 +56,7 @@ class TokensFacts(Record, frozen=True, kw_only=True):
     causes: dict[str, int]
     scripts: dict[str, int]
     in_classes: dict[str, int] | None
+    special_in_classes: list[str] | None
     classes: list[ClassTokens]
     cluster: ClassTokens | None
     modal_class: ClassTokens | None

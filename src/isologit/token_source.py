@@ -71,14 +71,18 @@ def find_model(spec: str, settings: Settings, arrived: Arrived = nothing) -> Fou
         It cannot be read.
     """
     path = Path(spec)
-    if path.is_file() and is_tokenizer_file(path):
+    # No weights are stored under these names, so one of another name is a tokenizer still.
+    if path.is_file() and (is_tokenizer_file(path) or path.suffix in (".json", ".model")):
         return _without_weights(spec, LocalFolder(path.parent), "file", path.name, "")
     try:
         located = locate_subject(spec, settings, arrived)
     except (CheckpointNotFoundError, HubError):
         raise
     except CheckpointError as error:
-        if path.is_file() or settings.tensor is not None:
+        # Not at the top: of all that is read here, results alone need Parquet.
+        from isologit.exportable import is_results
+
+        if path.is_file() or settings.tensor is not None or is_results(path):
             raise
         why = "" if isinstance(error, NotACheckpointError) else str(error)
         if path.is_dir():

@@ -34,7 +34,7 @@ from isologit.token_findings import (
     TokenizerSource,
     TokensFacts,
 )
-from isologit.tokens.categories import PADDING, UNREACHABLE
+from isologit.tokens.categories import PADDING, SPECIAL, UNREACHABLE
 from isologit.tokens.evidence import GRADES, Evidence
 from isologit.tokens.open_tokenizer import open_tokenizer, open_tokenizer_at
 from isologit.tokens.settings import TokenizerSettings, read_settings
@@ -310,9 +310,14 @@ def tokens_facts(
     if table is None:
         return None
     tokenizer, known = table.tokenizer, table.reachability
-    shared = None
+    shared = special = None
     if rows is not None:
-        shared = dict(table.mix(np.flatnonzero(rows.n_others())))
+        ids = np.flatnonzero(rows.n_others())
+        shared = dict(table.mix(ids))
+        special = [
+            f"{i} {table.shown(i, _LONGEST_SHOWN)}"
+            for i in ids[table.categories[ids] == SPECIAL].tolist()
+        ]
     return TokensFacts(
         rows=table.n_rows if tokens.rows_known else None,
         in_tokenizer=tokenizer.vocabulary.n_tokens,
@@ -324,6 +329,7 @@ def tokens_facts(
         causes={} if known is None else known.causes(table.n_rows),
         scripts=table.scripts.counts(),
         in_classes=shared,
+        special_in_classes=special,
         classes=[class_tokens(table, ids) for ids in largest],
         cluster=None if cluster_ids is None else class_tokens(table, cluster_ids),
         modal_class=None if class_ids is None else class_tokens(table, class_ids),

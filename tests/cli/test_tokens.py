@@ -9,7 +9,9 @@ from tokenizers import AddedToken
 from checkpoints import gaussian, write_llama
 from cli.command import isologit
 from isologit.demo import checkpoint_path
-from isologit.errors import TokenizerFileError, TokenizerNotFoundError
+from isologit.errors import NotACheckpointError, TokenizerFileError, TokenizerNotFoundError
+from isologit.listing import Filters, listing
+from isologit.output.json_text import listing_to_json, to_json
 from tokens.small_tokenizers import byte_level, save
 
 # What a terminal, or the reader of a page, could be misled by.
@@ -88,7 +90,7 @@ def test_qwen3s_published_numbers_are_on_the_page(shared: Path) -> None:
         (["--script", "Klingon"], "'Klingon' is no script of Unicode"),
         (["--grep", "("], "'(': missing )"),
         (["--id", "1-"], "'1-': expected ids like 124 or 180-187"),
-        (["--id", "5-3"], "'5-3' is no range"),
+        (["--id", "5-3"], "'5-3' runs backwards"),
         (["--id", "1,,2"], "'': expected ids"),
         (["--id", "٣"], "expected ids"),
         (["--class", "-1"], "-1"),
@@ -147,3 +149,81 @@ class TestAudit:
         assert found["tokens"]["beyond_rows"] == 56
         assert any(n.startswith("the tokenizer has 56 ids beyond") for n in found["notes"])
         assert "⚠ 56 tokens beyond the last row of W" in isologit("audit", model).out
+
+
+class TestOptions:
+    """Lists between commas, repeated options, and what is not there."""
+
+    def kept(self, model: Path, *options: object) -> list[int]:
+        ran = isologit("tokens", model, *options, "--json")
+        assert (ran.code, ran.err) == (0, "")
+        return [token["id"] for token in ran.json["tokens"]]
+
+    def test_names_may_stand_between_commas_or_in_several_options(self, model: Path) -> None:
+        expected = list(range(262, 270))
+        assert self.kept(model, "--category", "special,padding") == expected
+        assert self.kept(model, "--category", "special", "--category", "padding") == expected
+        partial = self.kept(model, "--category", "partial-utf8")
+        assert partial == self.kept(model, "--category", "partial_utf8") == []
+        assert self.kept(model, "--type", "control") == [262]
+        assert self.kept(model, "--id", "1,2", "--id", "4-5") == [1, 2, 4, 5]
+        some = self.kept(model, "--script", "Latin,Common")
+        assert set(self.kept(model, "--script", "Latin")) < set(some)
+
+    def test_a_row_class_that_is_not_there_is_an_error(self, model: Path) -> None:
+        ran = isologit("tokens", model, "--class", "270")
+        assert (ran.code, ran.out) == (13, "")
+        assert "labels go from 0 to 269" in ran.err
+
+    def test_a_long_list_is_not_laid_out_for_the_terminal(self, tmp_path: Path) -> None:
+        texts = [f"t{n}" for n in range(1200)]
+        folder = save(byte_level(texts), tmp_path / "t")
+        lines = isologit("tokens", folder, "--limit", "0").section("1,456 tokens")
+        assert len(lines) == 1457
+        assert lines[0].split() == ["id", "token", "category", "script", "encoded", "again", "as"]
+        assert lines[-1].split()[:2] == ["1455", '"t1199"']
+
+    def test_a_listing_in_json_is_the_record(self, model: Path) -> None:
+        found = listing(str(model), evidence=True)
+        assert json.loads(listing_to_json(found)) == json.loads(to_json(found))
+        none = listing(str(model), filters=Filters(token_ids=[]))
+        assert json.loads(listing_to_json(none)) == json.loads(to_json(none))
+
+    def test_a_lone_surrogate_in_a_piece_is_escaped(self, tmp_path: Path) -> None:
+        vocab = {"a": 0, "\ud800": 1}
+        (tmp_path / "vocab.json").write_text(json.dumps(vocab))
+        (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+        ran = isologit("tokens", tmp_path, "--json")
+        assert ran.code in (0, TokenizerFileError.exit_code)
+        assert "\\ud800" not in ran.out or ran.json["tokens"][1]["piece"] == "\\ud800"
+
+    def test_what_audit_wrote_is_no_model(self, model: Path, tmp_path: Path) -> None:
+        assert isologit("audit", model, "-o", tmp_path / "out").code == 0
+        for command in ("tokens", "inspect", "audit"):
+            ran = isologit(command, tmp_path / "out")
+            assert (ran.code, ran.out) == (NotACheckpointError.exit_code, "")
+            assert "is what audit -o wrote, and no model" in ran.err
+
+    def test_a_command_that_is_misspelt_is_told_the_nearest(self) -> None:
+        ran = isologit("tokns", "x")
+        assert ran.code == 2
+        assert "did you mean tokens?" in ran.err
+
+
+class TestWhatToDo:
+    """The page names special tokens at fault, and ends with the commands that go on from there."""
+
+    def test_special_tokens_that_share_a_row_are_named(self, tmp_path: Path) -> None:
+        values = gaussian(270, 8, seed=3)
+        values[[256, 265]] = values[97]
+        made = byte_level(added=[AddedToken("<s>", special=True)])
+        model = save(made, write_llama(tmp_path / "m", values))
+        ran = isologit("audit", model)
+        assert '⚠ 1 special token shares its row with others: 256 "<s>"' in ran.out.splitlines()
+        told = ran.section("What to do")
+        assert told[0].startswith("• 13 padding rows can be sampled: isologit export MODEL --as")
+        assert told[-1] == "• isologit check MODEL --policy FILE holds a release to rules"
+
+    def test_where_nothing_is_wrong_there_is_nothing_to_do(self, tmp_path: Path) -> None:
+        model = save(byte_level(), write_llama(tmp_path / "m", gaussian(256, 8, seed=3)))
+        assert "What to do" not in isologit("audit", model).out.splitlines()

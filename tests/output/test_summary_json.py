@@ -51,6 +51,7 @@ TOKENS = {
     "causes": COUNTS,
     "scripts": COUNTS,
     "in_classes?": COUNTS,
+    "special_in_classes?": [str],
     "classes": [CLASS_TOKENS],
     "cluster?": CLASS_TOKENS,
     "modal_class?": CLASS_TOKENS,

@@ -30,6 +30,8 @@ from isologit.errors import (
 
 # Names that say nothing of the model: the folder's name is shown instead.
 _PLAIN_STEMS = {"model", "w", "weights", "consolidated", "pytorch_model", "adapter_model", "ckpt"}
+# Of a directory of results, which holds safetensors too.
+_RESULTS = {"summary.json", "tokens.parquet"}
 _HUB_SNAPSHOT = re.compile(r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)/snapshots/(?P<commit>\w+)")
 
 
@@ -148,6 +150,11 @@ def _selected(directory: Path) -> Index:
         names = [entry.name for entry in directory.iterdir()]
     except OSError as error:
         raise NotACheckpointError(f"{where} cannot be listed: {error.strerror or error}") from error
+    if set(names) >= _RESULTS:
+        raise NotACheckpointError(
+            f"{where} is what audit -o wrote, and no model: give the model itself; export takes "
+            "this directory"
+        )
     selection = select_weights(names, where)
     if selection.index is None:
         if len(selection.files) > 1:

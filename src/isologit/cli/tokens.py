@@ -1,8 +1,9 @@
 """``isologit tokens``: who the tokens are, one by one."""
 
 import re
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import click
 
@@ -10,55 +11,57 @@ from isologit.cli import options
 from isologit.cli.fetching import asking, fetching
 from isologit.tokens.categories import CATEGORIES
 from isologit.tokens.reachability import CAUSES
+from isologit.tokens.vocabulary import TOKEN_TYPES
 
-if TYPE_CHECKING:
-    from isologit.listing import Filters
-
+_F = TypeVar("_F", bound=Callable[..., Any])
 _GRADES = ("none", "weak", "likely", "strong")
+
+
+def _names(option: str, target: str, known: Sequence[str], what: str) -> Callable[[_F], _F]:
+    """Return an option that takes names between commas, and may be repeated."""
+
+    def split(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
+        parts = [part.strip() for text in texts for part in text.split(",")]
+        names = [part.replace("-", "_").replace(" ", "_") for part in parts]
+        for part, name in zip(parts, names, strict=True):
+            if name not in known:
+                raise click.BadParameter(f"{part!r} is not one of {', '.join(known)}")
+        return names
+
+    return click.option(
+        option,
+        target,
+        multiple=True,
+        callback=split,
+        metavar="NAME,…",
+        help=f"{what}: {', '.join(known)}. May be repeated.",
+    )
 
 
 @click.command("tokens")
 @options.model_argument
-@click.option(
-    "--category",
-    "categories",
-    multiple=True,
-    type=click.Choice(CATEGORIES),
-    metavar="NAME",
-    help=f"Of this category: {', '.join(CATEGORIES)}. May be repeated.",
-)
+@_names("--category", "categories", CATEGORIES, "Of this category")
 @click.option(
     "--script",
     "scripts",
     multiple=True,
-    metavar="NAME",
-    help="With this Unicode script: Thai, Han, … May be repeated.",
+    metavar="NAME,…",
+    help="With letters of this Unicode script, alone or beside others: Thai, Han, …",
 )
-@click.option(
-    "--cause",
-    "causes",
-    multiple=True,
-    type=click.Choice(CAUSES),
-    metavar="NAME",
-    help=f"Lost on a round trip by this: {', '.join(CAUSES)}. May be repeated.",
-)
-@click.option(
-    "--grade",
-    "grades",
-    multiple=True,
-    type=click.Choice(_GRADES),
-    metavar="NAME",
-    help=f"With this grade of evidence: {', '.join(_GRADES)}; reads W. May be repeated.",
-)
+@_names("--type", "types", TOKEN_TYPES, "Declared to be this")
+@_names("--cause", "causes", CAUSES, "Lost on a round trip by this")
+@_names("--grade", "grades", _GRADES, "With this grade of evidence; reads W")
 @click.option(
     "--class",
     "row_class",
     type=click.IntRange(min=0),
     metavar="LABEL",
-    help="Of this row class, by its label in tokens.parquet; reads W.",
+    help="Of this row class, by its label in tokens.parquet and on the page of audit; reads W.",
 )
-@click.option("--grep", "pattern", metavar="REGEX", help="With this in its text.")
-@click.option("--id", "ids", metavar="LIST", help="These ids: 124,180-187.")
+@click.option(
+    "--grep", "pattern", metavar="REGEX", help="With this in its text, or in its piece without one."
+)
+@click.option("--id", "ids", multiple=True, metavar="LIST", help="These ids: 124,180-187.")
 @click.option("--evidence", is_flag=True, help="Row classes and signs of no training; reads W.")
 @click.option(
     "--limit",
@@ -71,13 +74,14 @@ _GRADES = ("none", "weak", "likely", "strong")
 @options.computing_options
 def command(
     model: str,
-    categories: tuple[str, ...],
+    categories: list[str],
     scripts: tuple[str, ...],
-    causes: tuple[str, ...],
-    grades: tuple[str, ...],
+    types: list[str],
+    causes: list[str],
+    grades: list[str],
     row_class: int | None,
     pattern: str | None,
-    ids: str | None,
+    ids: tuple[str, ...],
     evidence: bool,
     limit: int,
     shared: options.Shared,
@@ -87,7 +91,18 @@ def command(
     MODEL may be a tokenizer's file or directory too: nothing of W is read, unless --evidence,
     --class or --grade asks for it. A token is listed if every option given keeps it.
     """
-    filters = _filters(categories, scripts, causes, grades, row_class, pattern, ids)
+    from isologit.listing import Filters
+
+    filters = Filters(
+        categories=categories,
+        scripts=_scripts(scripts),
+        types=types,
+        causes=causes,
+        grades=grades,
+        row_class=row_class,
+        pattern=_pattern(pattern),
+        token_ids=options.token_ids_of(",".join(ids), "--id") if ids else None,
+    )
     with fetching(quiet=shared.quiet) as arrived:
         with asking(model, quiet=shared.quiet):
             from isologit.token_source import find_model
@@ -105,36 +120,24 @@ def command(
     terminal.deliver(findings, page, [], as_json=shared.as_json, quiet=shared.quiet)
 
 
-def _filters(
-    categories: tuple[str, ...],
-    scripts: tuple[str, ...],
-    causes: tuple[str, ...],
-    grades: tuple[str, ...],
-    row_class: int | None,
-    pattern: str | None,
-    ids: str | None,
-) -> "Filters":
-    from isologit.listing import Filters
+def _scripts(texts: Sequence[str]) -> list[str]:
     from isologit.tokens.scripts import script_names
 
     known = {name.casefold() for name in script_names()}
-    for name in scripts:
-        if name.casefold().replace(" ", "_") not in known:
+    names = [name.strip().replace(" ", "_") for text in texts for name in text.split(",")]
+    for name in names:
+        if name.casefold() not in known:
             raise click.BadParameter(
                 f"{name!r} is no script of Unicode; expected one like Thai or Old_Italic",
                 param_hint="--script",
             )
-    if pattern is not None:
+    return names
+
+
+def _pattern(text: str | None) -> str | None:
+    if text is not None:
         try:
-            re.compile(pattern)
+            re.compile(text)
         except re.error as error:
-            raise click.BadParameter(f"{pattern!r}: {error}", param_hint="--grep") from error
-    return Filters(
-        categories=categories,
-        scripts=scripts,
-        causes=causes,
-        grades=grades,
-        row_class=row_class,
-        pattern=pattern,
-        token_ids=None if ids is None else options.token_ids_of(ids, "--id"),
-    )
+            raise click.BadParameter(f"{text!r}: {error}", param_hint="--grep") from error
+    return text

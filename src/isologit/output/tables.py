@@ -52,7 +52,7 @@ def audit_page(findings: Audit) -> RenderableType:
     parts += _distinct(findings.logits, vocabulary, "dot product")
     if findings.refinement is not None:
         parts += section("Iterated refinement", sentences.refinement(findings.refinement))
-    return Group(*parts, *_notes(findings.notes))
+    return Group(*parts, *_notes(findings.notes), *_what_to_do(findings))
 
 
 def classes_page(findings: Classes) -> RenderableType:
@@ -260,6 +260,11 @@ def _classes_table(
 
 def _tokens(findings: Audit | Classes) -> list[RenderableType]:
     return [] if findings.tokens is None else tokens_section(findings.tokens)
+
+
+def _what_to_do(findings: Audit) -> list[RenderableType]:
+    told = [] if findings.tokens is None else token_sentences.what_to_do(findings.tokens)
+    return section("What to do", [f"• {line}" for line in told]) if told else []
 
 
 def _which(tokens: ClassTokens | None) -> list[RenderableType]:

@@ -68,6 +68,39 @@ def reachability(facts: TokensFacts) -> list[str]:
     return [f"{counted(facts.unreachable, 'token')} {do} not survive encode(decode([id])): {told}"]
 
 
+def special(facts: TokensFacts) -> list[str]:
+    """Return which special tokens share their row with another token."""
+    if not facts.special_in_classes:
+        return []
+    n = len(facts.special_in_classes)
+    share = "shares its row" if n == 1 else "share their rows"
+    return [
+        f"⚠ {counted(n, 'special token')} {share} with others: "
+        f"{listed(facts.special_in_classes, at_most=8)}"
+    ]
+
+
+def what_to_do(facts: TokensFacts) -> list[str]:
+    """Return the commands that go on from here, of what was found."""
+    told = []
+    if facts.padding:
+        told.append(
+            f"{counted(facts.padding, 'padding row')} can be sampled: isologit export MODEL --as "
+            "vllm-allowed (or openai, transformers, llama.cpp, …) writes a mask"
+        )
+    if facts.in_classes:
+        told.append(
+            "tokens with one row cannot be told apart by anything after it: isologit tokens MODEL "
+            "--class LABEL lists those of a class"
+        )
+    if facts.evidence is not None and facts.evidence.grades["strong"]:
+        told.append(
+            f"{counted(facts.evidence.grades['strong'], 'row')} show no training: isologit tokens "
+            "MODEL --grade strong lists them, with the reasons"
+        )
+    return [*told, "isologit check MODEL --policy FILE holds a release to rules"] if told else []
+
+
 def scripts(facts: TokensFacts) -> str:
     """Return how many tokens each script has."""
     named = {name.replace("_", " "): n for name, n in facts.scripts.items()}

@@ -31,7 +31,7 @@ def tokens_section(facts: TokensFacts) -> list[RenderableType]:
         if n:
             table.add_row(CATEGORY_WORDS[name], f"{n:,}")
     parts += [table, *lines(token_sentences.reachability(facts))]
-    parts += lines([token_sentences.scripts(facts)])
+    parts += lines([*token_sentences.special(facts), token_sentences.scripts(facts)])
     if facts.evidence is not None:
         parts += lines(token_sentences.evidence(facts.evidence))
     return parts
