@@ -153,7 +153,7 @@ class TestCard:
         # What a reader of GFM takes for a cell's end is a bar that no backslash is before.
         assert len(re.findall(r"(?<!\\)\|", row)) == 4
         assert row.count("`") == 2
-        assert row.endswith('| `"\\u0060\\u007c<script>\\u001b[31m\\u202e\\n[x](htt"…` |')
+        assert row.endswith('| `"\\u0060\\|<script>\\u001b[31m\\u202e\\n[x](htt"…` |')
 
     def test_bytes_that_are_no_text_are_shown_as_bytes(self) -> None:
         table = columns(bytes=[b"\xe0\xb8"] * V)

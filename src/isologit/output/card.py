@@ -7,13 +7,14 @@ is whatever no reader could see.
 
 import shlex
 from collections.abc import Sequence
+from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from isologit.checkpoint.hub.spec import HubSpec, parse_hub_spec
-from isologit.checkpoint.wording import counted
+from isologit.checkpoint.wording import counted, is_plain
 from isologit.errors import CheckpointError
 from isologit.exportable import Exportable
 from isologit.record import Model
@@ -118,7 +119,11 @@ def _classes(of: Exportable) -> list[str]:
 
 def _token(raw: pa.ChunkedArray, token_id: int) -> str:
     content = raw[token_id].as_py()
-    return "no token" if content is None else _span(visible_token(content, _LONGEST_TOKEN))
+    if content is None:
+        return "no token"
+    # In a cell a bar is escaped, in a code span too (GFM, 4.10).
+    bars = visible_token(content, _LONGEST_TOKEN).split("|")
+    return _span("\0".join(bars)).replace("\0", "\\|")
 
 
 def _code(text: str) -> str:
@@ -127,7 +132,7 @@ def _code(text: str) -> str:
 
 
 def _span(escaped: str) -> str:
-    # Inside of a code span a backtick would end it, and a bar the cell around it (GFM, 4.10).
+    # Inside of a code span a backtick would end it, and a bar the cell around it.
     return "`" + escaped.replace("`", "\\u0060").replace("|", "\\u007c") + "`"
 
 
@@ -141,6 +146,9 @@ def _command(model: Model, names: Sequence[str]) -> str:
             of_hub = None
         if of_hub is not None:
             spec = str(HubSpec(of_hub.repo_id, model.revision, of_hub.file))
+    else:
+        # Where it lies on this machine is nobody's business.
+        spec = PurePath(spec).name
     # One that cannot be shown cannot be copied either.
-    shown = shlex.quote(spec) if spec.isprintable() and spec else "MODEL"
+    shown = shlex.quote(spec) if is_plain(spec) and spec else "MODEL"
     return f"isologit export {shown} --as card --select {shlex.quote(','.join(names))}"
