@@ -4,7 +4,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from isologit.tokens.library import read_tokenizer_json
+from isologit.tokens.huggingface import read_tokenizer_json
 from isologit.tokens.reachability import Reachability
 from isologit.tokens.vocabulary import Tokenizer
 

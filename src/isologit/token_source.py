@@ -29,7 +29,7 @@ from isologit.subject import (
 )
 from isologit.token_steps import Tokens, config_in
 from isologit.tokens.evidence import Evidence
-from isologit.tokens.library import MAX_ID
+from isologit.tokens.huggingface import MAX_ID
 from isologit.tokens.open_tokenizer import is_tokenizer_file
 from isologit.tokens.table import TokenTable
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from isologit.tokens.byte_level import CHARACTER_OF, bytes_piece
-from isologit.tokens.library import of_library
+from isologit.tokens.huggingface import of_library
 from isologit.tokens.vocabulary import Tokenizer as Read
 
 BYTES = [CHARACTER_OF[byte] for byte in range(256)]

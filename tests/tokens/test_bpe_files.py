@@ -9,7 +9,7 @@ import pytest
 from isologit.errors import TokenizerFileError
 from isologit.tokens.bpe_files import read_bpe_files
 from isologit.tokens.byte_level import CHARACTER_OF
-from isologit.tokens.library import read_tokenizer_json
+from isologit.tokens.huggingface import read_tokenizer_json
 from isologit.tokens.settings import AddedToken, TokenizerSettings
 from isologit.tokens.vocabulary import Encoder, Tokenizer
 from tokens.sample_texts import joined_pieces, plain_sentences, random_texts

@@ -19,7 +19,7 @@ from checkpoints import gaussian, write_llama
 from cli.command import isologit
 from isologit.listing import Filters, listing
 from isologit.subject import Settings
-from isologit.tokens.library import fallback_byte
+from isologit.tokens.huggingface import fallback_byte
 from isologit.tokens.names import is_reserved_name
 from isologit.tokens.reachability import Reachability, reachability
 from isologit.tokens.text import visible

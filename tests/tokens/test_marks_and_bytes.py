@@ -7,7 +7,7 @@ from tokenizers import AddedToken as LibraryToken
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from isologit.errors import TokenizerFileError
-from isologit.tokens.library import MAX_ID, LibraryEncoder, add_missing, of_library
+from isologit.tokens.huggingface import MAX_ID, LibraryEncoder, add_missing, of_library
 from isologit.tokens.settings import AddedToken
 from tokens.small_tokenizers import byte_level, read
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isologit.tokens import make_scripts
-from isologit.tokens.library import read_tokenizer_json
+from isologit.tokens.huggingface import read_tokenizer_json
 from isologit.tokens.make_scripts import scripts_table
 from isologit.tokens.scripts import Scripts, script_of, token_scripts
 from isologit.tokens.text import text_of

@@ -9,7 +9,7 @@ import pytest
 import sentencepiece
 
 from isologit.errors import TokenizerFileError
-from isologit.tokens.library import read_tokenizer_json
+from isologit.tokens.huggingface import read_tokenizer_json
 from isologit.tokens.sentencepiece_file import SentencePieceEncoder, load, read_sentencepiece
 from isologit.tokens.sentencepiece_proto import read_model, sentencepiece_model
 from isologit.tokens.settings import AddedToken

@@ -12,7 +12,7 @@ from isologit.checkpoint.wording import counted, shown
 from isologit.errors import TokenizerFileError
 from isologit.tokens.bounded_file import bounded_bytes, require_bounded
 from isologit.tokens.byte_level_bpe import byte_level_bpe
-from isologit.tokens.library import MAX_ID, of_library
+from isologit.tokens.huggingface import MAX_ID, of_library
 from isologit.tokens.settings import AddedToken, TokenizerSettings, read_vocab_json
 from isologit.tokens.split_rules import GPT2, QWEN2, QWEN35, SplitRule
 from isologit.tokens.vocabulary import Tokenizer, TokenType, Vocabulary

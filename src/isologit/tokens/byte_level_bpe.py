@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from isologit.tokens.library import asked
+from isologit.tokens.huggingface import asked
 from isologit.tokens.settings import AddedToken
 from isologit.tokens.split_rules import SplitRule
 

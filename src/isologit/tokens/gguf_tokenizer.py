@@ -21,7 +21,7 @@ from isologit.tokens.gguf_vocabulary import (
     read_gguf_vocabulary,
     strings_of_key,
 )
-from isologit.tokens.library import WORD_BOUNDARY, LibraryEncoder
+from isologit.tokens.huggingface import WORD_BOUNDARY, LibraryEncoder
 from isologit.tokens.sentencepiece_file import SentencePieceEncoder, encoder_of, load
 from isologit.tokens.sentencepiece_proto import sentencepiece_model
 from isologit.tokens.settings import AddedToken

@@ -19,7 +19,7 @@ from isologit.checkpoint.wording import shown
 from isologit.errors import TokenizerFileError
 from isologit.tokens.byte_level import piece_bytes
 from isologit.tokens.gguf_split_rules import NOT_BYTE_LEVEL
-from isologit.tokens.library import MAX_ID, WORD_BOUNDARY, fallback_byte
+from isologit.tokens.huggingface import MAX_ID, WORD_BOUNDARY, fallback_byte
 from isologit.tokens.sentencepiece_proto import PIECE_TYPES
 from isologit.tokens.vocabulary import TokenType, Vocabulary
 

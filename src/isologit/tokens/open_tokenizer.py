@@ -11,7 +11,7 @@ from isologit.errors import TokenizerNotFoundError
 from isologit.tokens.bpe_files import read_bpe_files
 from isologit.tokens.byte_vocabulary import byte_tokenizer
 from isologit.tokens.gguf_tokenizer import read_gguf_tokenizer
-from isologit.tokens.library import read_tokenizer_json
+from isologit.tokens.huggingface import read_tokenizer_json
 from isologit.tokens.sentencepiece_file import read_sentencepiece
 from isologit.tokens.settings import Beside, TokenizerSettings, read_settings
 from isologit.tokens.tiktoken_file import looks_like_tiktoken, read_tiktoken

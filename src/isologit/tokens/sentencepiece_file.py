@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from isologit.checkpoint.wording import counted, shown
 from isologit.errors import TokenizerFileError
 from isologit.tokens.bounded_file import bounded_bytes
-from isologit.tokens.library import MAX_ID, WORD_BOUNDARY, fallback_byte
+from isologit.tokens.huggingface import MAX_ID, WORD_BOUNDARY, fallback_byte
 from isologit.tokens.sentencepiece_proto import SentencePieceModel, read_model
 from isologit.tokens.settings import AddedToken
 from isologit.tokens.vocabulary import Tokenizer, TokenType, Vocabulary

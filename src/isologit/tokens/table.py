@@ -18,7 +18,7 @@ from isologit.tokens.categories import (
     categories_of,
     reserved_rows,
 )
-from isologit.tokens.library import LibraryError, attempted
+from isologit.tokens.huggingface import LibraryError, attempted
 from isologit.tokens.reachability import Lost, Reachability, reachability
 from isologit.tokens.scripts import Scripts, token_scripts
 from isologit.tokens.text import visible_token

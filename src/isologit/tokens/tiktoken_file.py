@@ -17,7 +17,7 @@ from isologit.errors import TokenizerFileError
 from isologit.tokens.bounded_file import bounded_bytes
 from isologit.tokens.byte_level import bytes_piece
 from isologit.tokens.byte_level_bpe import byte_level_bpe
-from isologit.tokens.library import MAX_ID, of_library
+from isologit.tokens.huggingface import MAX_ID, of_library
 from isologit.tokens.settings import AddedToken, TokenizerSettings
 from isologit.tokens.split_rules import (
     CL100K_PATTERN,

@@ -9,7 +9,7 @@ from tokenizers import AddedToken as LibraryToken
 from tokenizers import Tokenizer, decoders, models
 
 from isologit.errors import TokenizerFileError
-from isologit.tokens.library import add_missing, fallback_byte, of_library, read_tokenizer_json
+from isologit.tokens.huggingface import add_missing, fallback_byte, of_library, read_tokenizer_json
 from isologit.tokens.settings import AddedToken
 from tokens.small_tokenizers import byte_level, read, save
 
