@@ -195,7 +195,7 @@ def _facts(
             script=table.scripts.name(i),
             row_class=None if weights is None else int(weights.rows.bits.labels[i]),
             evidence=None if weights is None else GRADES[weights.evidence.grades[i]],
-            evidence_flags=None if weights is None else weights.flags(i),
+            evidence_flags=None if weights is None else weights.evidence.held(i),
             evidence_why=None if weights is None else weights.evidence.reasons(i),
         )
 

@@ -55,10 +55,6 @@ class Weights:
     rows: RowClasses
     evidence: Evidence
 
-    def flags(self, token_id: int) -> list[str]:
-        """Return the names of the reasons that hold for a row."""
-        return [name for name, mask in self.evidence.flags.items() if mask[token_id]]
-
 
 def find_model(spec: str, settings: Settings, arrived: Arrived = nothing) -> Found:
     """Find a model's tokenizer and how many rows W has, by headers alone, with weights or without.
@@ -105,10 +101,14 @@ def tokens_of(found: Found, settings: Settings) -> Tokens:
     """
     if found.located is not None:
         return token_steps.read_tokens(found.located.checkpoint, found.n_rows, settings.tokenizer)
+    named = token_steps.named_in(found.folder)
     if settings.tokenizer is not None or found.model.source == "file":
-        return token_steps.tokens_at(settings.tokenizer or found.model.spec, found.n_rows)
+        return token_steps.tokens_at(settings.tokenizer or found.model.spec, found.n_rows, named)
     return token_steps.tokens_in(
-        found.folder, found.n_rows, model_type=token_steps.model_type_in(found.folder)
+        found.folder,
+        found.n_rows,
+        model_type=token_steps.model_type_in(found.folder),
+        named=named,
     )
 
 

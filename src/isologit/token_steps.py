@@ -85,6 +85,7 @@ def read_tokens(checkpoint: Checkpoint, n_rows: int | None, chosen: str | None =
     HubError
         It could not be fetched.
     """
+    named = named_in(checkpoint.folder)
     if chosen is None:
         return tokens_in(
             checkpoint.folder,
@@ -92,21 +93,32 @@ def read_tokens(checkpoint: Checkpoint, n_rows: int | None, chosen: str | None =
             model_type=_model_type(checkpoint.config or {}),
             gguf=checkpoint.gguf,
             where=checkpoint.name,
+            named=named,
         )
-    return tokens_at(chosen, n_rows)
+    return tokens_at(chosen, n_rows, named)
 
 
-def tokens_at(chosen: str, n_rows: int | None) -> Tokens:
-    """Read a tokenizer that the user names, and find out who each row is; see `read_tokens`."""
+def tokens_at(chosen: str, n_rows: int | None, named: Mapping[int, tuple[str, ...]]) -> Tokens:
+    """Read a tokenizer that the user names, and find out who each row is; see `read_tokens`.
+
+    `named` are the roles of ids by the model's own configs (`named_in`).
+    """
     if chosen == "bytes":
-        return _described(open_tokenizer_at(chosen), TokenizerSettings(), n_rows)
+        return _described(open_tokenizer_at(chosen), TokenizerSettings(), n_rows, named)
     path = Path(chosen)
     if not path.exists():
         folder = hub_folder(chosen)
-        return tokens_in(folder, n_rows, model_type=model_type_in(folder), is_the_models=False)
+        return tokens_in(
+            folder,
+            n_rows,
+            model_type=model_type_in(folder),
+            named=named,
+            is_the_models=False,
+        )
     beside = LocalFolder(path if path.is_dir() else path.parent)
-    tokenizer = open_tokenizer_at(chosen, model_type_in(beside))
-    return _described(tokenizer, read_settings(beside.find), n_rows)
+    settings = read_settings(beside.find)
+    tokenizer = open_tokenizer_at(chosen, model_type_in(beside), settings)
+    return _described(tokenizer, settings, n_rows, named)
 
 
 def config_in(folder: Folder, name: str = "config.json") -> Mapping[str, Any]:
@@ -150,6 +162,7 @@ def tokens_in(
     n_rows: int | None,
     *,
     model_type: str | None,
+    named: Mapping[int, tuple[str, ...]],
     gguf: Mapping[str, Any] | None = None,
     where: str | None = None,
     is_the_models: bool = True,
@@ -164,6 +177,8 @@ def tokens_in(
         Rows of W, or None.
     model_type
         config.json's.
+    named
+        Roles of ids by the model's own configs (`named_in`).
     gguf
         The metadata of a GGUF header.
     where
@@ -185,17 +200,21 @@ def tokens_in(
         return path
 
     name = where or folder.name
-    tokenizer = open_tokenizer(
-        find, folder.names, model_type=model_type, gguf=gguf, where=shown(name)
-    )
     settings = read_settings(find)
+    tokenizer = open_tokenizer(
+        find,
+        folder.names,
+        model_type=model_type,
+        gguf=gguf,
+        where=shown(name),
+        settings=settings,
+    )
     # Of the hub the files lie in a cache.
     source, notes = tokenizer.source, tokenizer.notes
     before = "" if is_the_models else f"{folder.name}@{folder.revision}/"
     for parent in parents:
         source = source.replace(parent, before)
         notes = tuple(note.replace(parent, before) for note in notes)
-    named = named_in(folder) if is_the_models else {}
     return _described(replace(tokenizer, source=source, notes=notes), settings, n_rows, named)
 
 
@@ -216,9 +235,8 @@ def _described(
     tokenizer: Tokenizer,
     settings: TokenizerSettings,
     n_rows: int | None,
-    named: Mapping[int, tuple[str, ...]] | None = None,
+    named: Mapping[int, tuple[str, ...]],
 ) -> Tokens:
-    named = named or {}
     table = describe(tokenizer, n_rows, named)
     notes = [*tokenizer.notes, *settings.notes, *filter(None, [table.unchecked])]
     notes += _unknown_names(tokenizer, named)

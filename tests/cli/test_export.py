@@ -393,3 +393,16 @@ class TestNamedByTheConfig:
         ran = isologit("check", chat, "--policy", policy, "--json")
         assert ran.code == 1
         assert {token["id"] for token in ran.json["rules"][0]["tokens"]} == {257, 258, 260, 299}
+
+    def test_another_tokenizer_changes_nothing_about_that(self, chat: Path, tmp_path: Path) -> None:
+        other = save(byte_level(), tmp_path / "other")
+        one = isologit("export", chat, "--as", "transformers").json
+        assert isologit("export", chat, "--as", "transformers", "--tokenizer", other).json == one
+
+    def test_nor_does_naming_the_tokenizers_file(self, chat: Path) -> None:
+        counts = [
+            isologit("tokens", each, "--json").json["summary"]["categories"]
+            for each in (chat, chat / "tokenizer.json")
+        ]
+        assert counts[0] == counts[1]
+        assert counts[0]["special"] == 4

@@ -53,6 +53,10 @@ class Evidence:
     cluster_sizes: npt.NDArray[np.int64]
     low_norm: float
 
+    def held(self, token_id: int) -> list[str]:
+        """Return the names of the flags that hold for a token."""
+        return [name for name, mask in self.flags.items() if mask[token_id]]
+
     def reasons(self, token_id: int) -> list[str]:
         """Say in words, with the numbers, which reasons hold for a token."""
         return _reasons(self, token_id)
@@ -62,7 +66,7 @@ def _reasons(evidence: Evidence, token_id: int) -> list[str]:
     """Return the reasons that hold for a token, those of its row first."""
     reference = evidence.reference
     value = {name: float(numbers[token_id]) for name, numbers in evidence.indicators.items()}
-    holds = {name for name, mask in evidence.flags.items() if mask[token_id]}
+    holds = set(evidence.held(token_id))
     size = int(evidence.duplicates.sizes[token_id])
     said = []
 

@@ -45,6 +45,7 @@ def open_tokenizer(
     model_type: str | None = None,
     gguf: Mapping[str, Any] | None = None,
     where: str = "the model",
+    settings: TokenizerSettings | None = None,
 ) -> Tokenizer:
     """Open a model's tokenizer: a GGUF file's own, or the first kind that is among its files.
 
@@ -61,6 +62,8 @@ def open_tokenizer(
         The metadata of a GGUF file's header.
     where
         What messages call the model.
+    settings
+        The tokenizer's config, where it has been read already.
 
     Raises
     ------
@@ -79,16 +82,19 @@ def open_tokenizer(
     def find(name: str) -> Path | None:
         return beside(name) if names is None or name in names else None
 
+    def config() -> TokenizerSettings:
+        return read_settings(find) if settings is None else settings
+
     if path := find(_LIBRARY):
-        return _opened(path, read_settings(find), model_type)
+        return _opened(path, config(), model_type)
     ranks = sorted(name for name in names or () if name.endswith(_TIKTOKEN_SUFFIX))
     for name in (*_SENTENCEPIECE, _TIKTOKEN, *ranks):
         if path := find(name):
-            return _opened(path, read_settings(find), model_type)
+            return _opened(path, config(), model_type)
     vocabulary = find(_VOCABULARY)
     merges = find(_merges_among(names)) if vocabulary else None
     if vocabulary and merges:
-        return read_bpe_files(vocabulary, merges, read_settings(find), model_type)
+        return read_bpe_files(vocabulary, merges, config(), model_type)
     raise _not_found(names, where)
 
 
@@ -100,7 +106,11 @@ def is_tokenizer_file(path: Path) -> bool:
     }
 
 
-def open_tokenizer_at(spec: str | Path, model_type: str | None = None) -> Tokenizer:
+def open_tokenizer_at(
+    spec: str | Path,
+    model_type: str | None = None,
+    settings: TokenizerSettings | None = None,
+) -> Tokenizer:
     """Open the tokenizer that a user names.
 
     Parameters
@@ -108,7 +118,7 @@ def open_tokenizer_at(spec: str | Path, model_type: str | None = None) -> Tokeni
     spec
         A file or a directory; or the word ``bytes``, which stands for the 256 bytes (a file of
         this name is ``./bytes``).
-    model_type
+    model_type, settings
         As in `open_tokenizer`.
 
     Raises
@@ -126,7 +136,9 @@ def open_tokenizer_at(spec: str | Path, model_type: str | None = None) -> Tokeni
     where = shown(str(spec))
     if path.is_dir():
         folder = LocalFolder(path)
-        return open_tokenizer(folder.find, folder.names, model_type=model_type, where=where)
+        return open_tokenizer(
+            folder.find, folder.names, model_type=model_type, where=where, settings=settings
+        )
     if not path.is_file():
         raise TokenizerNotFoundError(
             f"{where} does not exist; give a tokenizer's file or directory, or the word {BYTES}"
@@ -138,16 +150,17 @@ def open_tokenizer_at(spec: str | Path, model_type: str | None = None) -> Tokeni
         if found is None:
             raise TokenizerNotFoundError(f"{where} holds no tokenizer; name another")
         return found
-    beside = LocalFolder(path.parent).find
+    if settings is None:
+        settings = read_settings(LocalFolder(path.parent).find)
     if path.name in (_VOCABULARY, _MERGES):
         vocabulary, merges = path.with_name(_VOCABULARY), path.with_name(_MERGES)
         for each in (vocabulary, merges):
             if not each.is_file():
                 raise TokenizerNotFoundError(f"{where} needs {each.name} beside it")
-        return read_bpe_files(vocabulary, merges, read_settings(beside), model_type)
+        return read_bpe_files(vocabulary, merges, settings, model_type)
     if path.name in _UNREAD:
         raise TokenizerNotFoundError(f"{where} is of a kind that is not read: {_UNREAD[path.name]}")
-    return _opened(path, read_settings(beside), model_type)
+    return _opened(path, settings, model_type)
 
 
 def _opened(path: Path, settings: TokenizerSettings, model_type: str | None) -> Tokenizer:

@@ -99,8 +99,8 @@ def read_settings(beside: Beside) -> TokenizerSettings:
         *_from_added_file(more),
         *_from_decoder(config.get("added_tokens_decoder")),
     ]
-    added = {token.token_id: token for token in given if _is_usable(token)}
-    if odd := sum(not _is_usable(token) for token in given):
+    usable = [token for token in given if _is_usable(token)]
+    if odd := len(given) - len(usable):
         notes.append(f"{counted(odd, 'added token')} left out: no text, or an id beyond all others")
     templates = list(_templates(config.get("chat_template")))
     try:
@@ -114,7 +114,7 @@ def read_settings(beside: Beside) -> TokenizerSettings:
     name = config.get("tokenizer_class")
     return TokenizerSettings(
         tokenizer_class=name if isinstance(name, str) else None,
-        added=tuple(added.values()),
+        added=tuple({token.token_id: token for token in usable}.values()),
         named=tuple(_named(config)),
         templates=tuple(templates),
         extra_ids=_extra_ids(name, config.get("extra_ids")),
