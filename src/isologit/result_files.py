@@ -23,7 +23,10 @@ SUMMARY, TABLE = "summary.json", "tokens.parquet"
 
 # The columns that every table has.
 _ALWAYS = {"token_id": pa.int32(), "row_class": pa.int32(), "row_class_size": pa.int32()}
-_NEVER_NULL = (*_ALWAYS, "category", "reserved_name", "norm", "sum", "smallest", "largest")
+_NEVER_NULL = (
+    *(*_ALWAYS, "row_value_class", "category", "reserved_name"),
+    *("norm", "sum", "smallest", "largest"),
+)
 _WORDS = {"category": CATEGORIES, "evidence": GRADES}
 
 # More than the summary of any audit has, and than the columns of a million tokens need.

@@ -1,10 +1,10 @@
 """Rows of one matrix that are those of another times one factor, each entry rounded once.
 
-Row x became row y by the factor c > 0 where c·x_k, as a real number, rounds to y_k for every k. The
-reals that round to y_k lie between the midpoints to its two neighbours, which belong to it where its
-last bit is even. So each entry that is not 0 allows an interval of c, whose ends are a midpoint
-over |x_k|, and a factor exists exactly where all intervals meet. An entry that is 0 before has to be
-0 after, and allows any factor.
+Row x became row y by the factor c > 0 where c·x_k, as a real number, rounds to y_k for every k.
+The reals that round to y_k lie between the midpoints to its two neighbours, which belong to it
+where its last bit is even. So each entry that is not 0 allows an interval of c, whose ends are a
+midpoint over |x_k|, and a factor exists exactly where all intervals meet. An entry that is 0 before
+has to be 0 after, and allows any factor.
 
 Two ends m/x and n/z are compared as m·z and n·x: midpoints have 25 significant bits at most and
 entries 24, so binary64 holds these products, and every comparison is exact.
