@@ -90,7 +90,8 @@ class Frozen(Record, frozen=True, kw_only=True):
     ``by`` says how they were compared: ``bits`` as stored, ``values`` once decoded, or ``digest``
     of all of W. ``without_bias`` counts rows that are, whatever their biases; null without biases.
     ``categories`` counts them by category, ``of`` all rows that both have; null without a
-    tokenizer. ``in_classes`` compares them, a, with the tokens that share their row after, b.
+    tokenizer. ``in_classes`` compares them, a, with the tokens that share their row after, b; null
+    where none do.
     """
 
     by: FrozenBy
@@ -100,7 +101,7 @@ class Frozen(Record, frozen=True, kw_only=True):
     token_ids: list[int]
     categories: dict[str, int] | None
     of: dict[str, int] | None
-    in_classes: Comparison
+    in_classes: Comparison | None
 
 
 class UlpBin(Record, frozen=True, kw_only=True):
@@ -140,7 +141,8 @@ class Moved(Record, frozen=True, kw_only=True):
     Distances are of the numbers of ``format`` (`numerics.ulp_distances`). Each row of W, without
     its bias, is the same, or one of ``rows`` (1 ULP or more), ``below_ulp`` (no entry moved by 1)
     and ``only_nan`` (nothing moved, but a NaN came or went). ``unlike_nan`` counts rows where one
-    did. ``histogram`` has all but the same and ``only_nan``; ``quantiles`` are of ``rows``.
+    did, and ``through_zero`` rows where an entry is 0 in one of the two alone, or of another sign:
+    all numbers between count, and there are many near 0. ``histogram`` has all but the same and ``only_nan``; ``quantiles`` are of ``rows``.
     ``scaled`` is null where values after are in a coding.
     """
 
@@ -149,6 +151,7 @@ class Moved(Record, frozen=True, kw_only=True):
     below_ulp: int
     only_nan: int
     unlike_nan: int
+    through_zero: int
     entries: int
     histogram: list[UlpBin]
     quantiles: dict[str, int] | None

@@ -223,7 +223,7 @@ def _frozen(
     same_values: int,
     without_bias: int | None,
 ) -> Frozen:
-    ids = np.flatnonzero(frozen)
+    ids, shared = np.flatnonzero(frozen), np.flatnonzero(classes.n_others())
     zero = before.zero_rows()
     return Frozen(
         by=by,
@@ -233,7 +233,7 @@ def _frozen(
         token_ids=ids.tolist(),
         categories=_counts(names, frozen),
         of=_counts(names, np.ones_like(frozen)),
-        in_classes=Comparison.of(Overlap.of(ids, np.flatnonzero(classes.n_others()))),
+        in_classes=Comparison.of(Overlap.of(ids, shared)) if len(shared) else None,
     )
 
 
@@ -258,6 +258,7 @@ def _moved(moves: RowMoves, before: Matrix, after: Matrix, names: RowNames) -> M
         below_ulp=int(below.sum()),
         only_nan=int((nan & ~moved).sum()),
         unlike_nan=int(nan.sum()),
+        through_zero=int((moves.through_zero > 0).sum()),
         entries=int(moves.entries.sum()),
         histogram=_histogram(far[below | moved]),
         quantiles=_quantiles(far[ids]),

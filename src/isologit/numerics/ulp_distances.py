@@ -43,6 +43,9 @@ class RowMoves:
         int64, how many entries have a distance of at least 1.
     unlike_nan
         int64, how many entries are NaN in one of the two matrices alone.
+    through_zero
+        int64, how many entries of those that moved are 0 in one of the two matrices, or of another
+        sign: every number between counts, and there are many near 0.
     """
 
     format: Format
@@ -51,6 +54,7 @@ class RowMoves:
     largest: npt.NDArray[np.int64]
     entries: npt.NDArray[np.int64]
     unlike_nan: npt.NDArray[np.int64]
+    through_zero: npt.NDArray[np.int64]
 
     @property
     def frozen(self) -> Mask:
@@ -97,7 +101,7 @@ def row_moves(before: Matrix, after: Matrix, format_: Format | None = None) -> R
     alike = stored_alike(before, after)
     same_words, same_values = (np.empty(n_rows, dtype=np.bool_) for _ in range(2))
     same_bits = np.empty(n_rows, dtype=np.bool_) if alike else None
-    largest, entries, unlike_nan = np.empty((3, n_rows), dtype=np.int64)
+    counts = np.empty((4, n_rows), dtype=np.int64)
     plain = before.format == after.format == format_
     sign = format_.word_dtype.type(1 << (format_.bits - 1))
     infinity = format_.word_dtype.type(_infinity(format_))
@@ -105,7 +109,7 @@ def row_moves(before: Matrix, after: Matrix, format_: Format | None = None) -> R
     def fill(start: int, stop: int) -> None:
         here = slice(start, stop)
         left, right = before.block(start, stop), after.block(start, stop)
-        out = same_values[here], largest[here], entries[here], unlike_nan[here]
+        out = same_values[here], counts[:, here]
         if plain:
             _count(left, right, sign, infinity, same_words[here], *out)
         else:
@@ -121,7 +125,7 @@ def row_moves(before: Matrix, after: Matrix, format_: Format | None = None) -> R
             same_bits[here] = stored.all(axis=1)
 
     for_blocks(fill, n_rows, before.row_bytes + after.row_bytes)
-    return RowMoves(format_, same_bits, same_values, largest, entries, unlike_nan)
+    return RowMoves(format_, same_bits, same_values, *counts)
 
 
 def _infinity(format_: Format) -> int:
@@ -167,14 +171,14 @@ def _number(value, dropped, offset, smallest, per_quantum, infinity):  # type: i
 
 
 @kernel()
-def _count(before, after, sign, infinity, same_words, same_values, largest, entries, unlike_nan):  # type: ignore[no-untyped-def]
+def _count(before, after, sign, infinity, same_words, same_values, counts):  # type: ignore[no-untyped-def]
     """Fill the figures of rows of words of one format, whose own numbers are counted."""
     zero = before.dtype.type(0)
     beyond = np.int64(infinity)
     most_positive = np.int64(sign) - 1
     for n in range(before.shape[0]):
         different = zero
-        most, moved, nans = np.int64(0), np.int64(0), np.int64(0)
+        most, moved, nans, through = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
         for start in range(0, before.shape[1], 256):
             a = before[n, start : start + 256]
             b = after[n, start : start + 256]
@@ -192,14 +196,15 @@ def _count(before, after, sign, infinity, same_words, same_values, largest, entr
                 y_number = -y_size if y > most_positive else y_size
                 distance = abs(x_number - y_number)
                 distance = np.int64(0) if x_nan or y_nan else distance
+                # Of unlike signs, zero having one of its own.
+                apart = (x_number > 0) != (y_number > 0) or (x_number < 0) != (y_number < 0)
+                through += np.int64(apart and distance > 0)
                 most = max(most, distance)
                 moved += np.int64(distance > 0)
                 nans += np.int64(x_nan != y_nan)
         same_words[n] = different == zero
         same_values[n] = moved == 0 and nans == 0
-        largest[n] = most
-        entries[n] = moved
-        unlike_nan[n] = nans
+        counts[0, n], counts[1, n], counts[2, n], counts[3, n] = most, moved, nans, through
 
 
 @kernel()
@@ -212,13 +217,11 @@ def _count_rounded(  # type: ignore[no-untyped-def]
     per_quantum,
     infinity,
     same_values,
-    largest,
-    entries,
-    unlike_nan,
+    counts,
 ):
     """Fill the figures of rows of two formats, rounded to one whose numbers are counted."""
     for n in range(before.shape[0]):
-        most, moved, nans = np.int64(0), np.int64(0), np.int64(0)
+        most, moved, nans, through = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
         same = True
         for k in range(before.shape[1]):
             x, y = widen(before[n, k]), widen(after[n, k])
@@ -233,7 +236,7 @@ def _count_rounded(  # type: ignore[no-untyped-def]
             distance = abs(x_number - y_number)
             most = max(most, distance)
             moved += np.int64(distance > 0)
+            apart = (x_number > 0) != (y_number > 0) or (x_number < 0) != (y_number < 0)
+            through += np.int64(apart)
         same_values[n] = same
-        largest[n] = most
-        entries[n] = moved
-        unlike_nan[n] = nans
+        counts[0, n], counts[1, n], counts[2, n], counts[3, n] = most, moved, nans, through
