@@ -141,9 +141,10 @@ class Moved(Record, frozen=True, kw_only=True):
     Distances are of the numbers of ``format`` (`numerics.ulp_distances`). Each row of W, without
     its bias, is the same, or one of ``rows`` (1 ULP or more), ``below_ulp`` (no entry moved by 1)
     and ``only_nan`` (nothing moved, but a NaN came or went). ``unlike_nan`` counts rows where one
-    did, and ``through_zero`` rows where an entry is 0 in one of the two alone, or of another sign:
-    all numbers between count, and there are many near 0. ``histogram`` has all but the same and ``only_nan``; ``quantiles`` are of ``rows``.
-    ``scaled`` is null where values after are in a coding.
+    did, ``through_zero`` those where an entry is 0 in one of the two alone, or of another sign: all
+    numbers between count, and there are many near 0. ``histogram`` has all but the same and
+    ``only_nan``; ``quantiles`` are of ``rows``. ``scaled`` is null where values after are in a
+    coding.
     """
 
     format: str

@@ -59,7 +59,9 @@ def possible(
 def rows(draw: st.DrawFn) -> tuple[Matrix, Matrix]:
     one, other = (draw(st.sampled_from(FORMATS)) for _ in range(2))
     n = draw(st.integers(1, 4))
-    entry = st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.75, 3.0, 5.0, 1.0078125, 1.5, -40.0, 6e4, 1e-7])
+    entry = st.sampled_from(
+        [0.0, -0.0, 1.0, -1.0, 0.75, 3.0, 5.0, 1.0078125, 1.5, -40.0, 6e4, 1e-7]
+    )
     values = np.array([draw(st.lists(entry, min_size=n, max_size=n))])
     factor = draw(st.sampled_from([0.9, 0.5, 1.0, 2.0, 1.25, 0.1, 1.00390625, 7e4, 1e-8]))
     with np.errstate(over="ignore"):
@@ -119,9 +121,9 @@ def test_rows_of_two_factors_have_none_in_common() -> None:
     assert found.range[0] < 0.5 < 2 < found.range[1]
 
 
-# In bf16 numbers from 256 to 512 are even. 290 · 0.9 = 261 lies between 260, whose last bit is even,
-# and 262; 310 · 0.9 = 279 between 278 and 280, which is even. So 290 → 260 allows factors up to 0.9
-# and 310 → 280 from there, both with 0.9 itself; 290 → 262 those above 0.9 without it.
+# In bf16 numbers from 256 to 512 are even. 290 · 0.9 = 261 lies between 260, whose last bit is
+# even, and 262; 310 · 0.9 = 279 between 278 and 280, which is even. So 290 → 260 allows factors up
+# to 0.9 and 310 → 280 from there, both with 0.9 itself; 290 → 262 those above 0.9 without it.
 NINE_TENTHS = Fraction(9, 10), Fraction(9, 10)
 
 
@@ -140,8 +142,8 @@ NINE_TENTHS = Fraction(9, 10), Fraction(9, 10)
 def test_ends_that_meet_are_the_one_factor_where_all_keep_them(
     before: list[list[int]], after: list[list[int]], common: tuple[Fraction, Fraction] | None
 ) -> None:
-    two = (Matrix.of_values(each, BF16) for each in (before, after))
-    found = scaled_rows(*two, np.arange(len(before)))
+    one, other = Matrix.of_values(before, BF16), Matrix.of_values(after, BF16)
+    found = scaled_rows(one, other, np.arange(len(before)))
     assert found.common() == common
     if common is not None or len(before) > 1:
         assert found.token_ids.tolist() == list(range(len(before)))
@@ -150,8 +152,9 @@ def test_ends_that_meet_are_the_one_factor_where_all_keep_them(
 
 
 def test_what_is_zero_or_not_finite_is_left_out() -> None:
-    before = Matrix.of_values([[0, 0], [1, 2], [1, np.inf], [1, np.nan], [0, 1]], F16)
-    after = Matrix.of_values([[0, 0], [0, 0], [2, np.inf], [2, np.nan], [1, 2]], F16)
+    inf, nan = float("inf"), float("nan")
+    before = Matrix.of_values([[0.0, 0], [1, 2], [1, inf], [1, nan], [0, 1]], F16)
+    after = Matrix.of_values([[0.0, 0], [0, 0], [2, inf], [2, nan], [1, 2]], F16)
     assert not len(scaled_rows(before, after, np.arange(5)).token_ids)
 
 

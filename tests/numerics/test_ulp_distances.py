@@ -4,9 +4,11 @@ from bisect import bisect_left
 from fractions import Fraction
 from functools import cache
 from itertools import product
+from typing import Any
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,13 +20,15 @@ from isologit.numerics.parallel import set_threads
 from isologit.numerics.stored import Matrix
 from isologit.numerics.ulp_distances import coarser, row_moves, stored_alike
 
-NATIVE = {"bf16": ml_dtypes.bfloat16, "f16": np.float16, "f32": np.float32}
+Words = npt.NDArray[np.unsignedinteger]
+NATIVE: dict[str, Any] = {"bf16": ml_dtypes.bfloat16, "f16": np.float16, "f32": np.float32}
 
 
-def values_of(words: np.ndarray, format_: Format) -> list[float]:
+def values_of(words: Words, format_: Format) -> list[float]:
     """Return what words stand for, by the libraries that have the types."""
     with np.errstate(invalid="ignore"):  # signalling NaNs
-        return words.view(NATIVE[format_.name]).astype(np.float64).tolist()
+        found: list[float] = words.view(NATIVE[format_.name]).astype(np.float64).tolist()
+    return found
 
 
 @cache
@@ -93,8 +97,9 @@ def two_matrices(draw: st.DrawFn) -> tuple[Matrix, Matrix]:
         format_ = draw(st.sampled_from(FORMATS))
         special = SPECIAL_32 if format_ is F32 else SPECIAL_16
         word = st.one_of(st.sampled_from(special), st.integers(0, (1 << format_.bits) - 1))
-        words = draw(st.lists(word, min_size=n, max_size=n))
-        made.append(Matrix(np.array(words, format_.word_dtype).reshape(shape), format_))
+        words = np.array(draw(st.lists(word, min_size=n, max_size=n)), dtype=np.uint32)
+        stored = words if format_ is F32 else words.astype(np.uint16)
+        made.append(Matrix(stored.reshape(shape), format_))
     return made[0], made[1]
 
 
@@ -125,7 +130,9 @@ def test_sameness_is_of_bits_and_of_values(two: tuple[Matrix, Matrix]) -> None:
             assert moves.same_bits[n] == (before.words[n].tolist() == after.words[n].tolist())
         else:
             assert moves.same_bits is None
-    assert (moves.frozen == (moves.same_values if moves.same_bits is None else moves.same_bits)).all()
+    assert (
+        moves.frozen == (moves.same_values if moves.same_bits is None else moves.same_bits)
+    ).all()
 
 
 @pytest.mark.parametrize("format_", [BF16, F16], ids=lambda each: each.name)
@@ -215,7 +222,7 @@ def test_rows_of_other_widths_are_refused() -> None:
 class TestCodings:
     """Rows in a coding: bits of what is stored, ULP of what it is decoded into."""
 
-    def blocks(self) -> np.ndarray:
+    def blocks(self) -> Words:
         stored = np.random.default_rng(0).integers(0, 256, (3, 34), dtype=np.uint8)
         stored[:, 0:2] = np.array([1.0], np.float16).view(np.uint8)
         return stored
@@ -235,8 +242,10 @@ class TestCodings:
 
     def test_scales_of_a_matrix_make_its_bits_incomparable(self) -> None:
         stored = np.full((2, 4), 0x38, dtype=np.uint8)  # 1 in e4m3fn
-        one = Matrix(stored, F32, ScaledFloat8("f8_e4m3", 2, 4, np.float32([1.0, 1.0])))
-        other = Matrix(stored, F32, ScaledFloat8("f8_e4m3", 2, 4, np.float32([1.0, 2.0])))
+        one, other = (
+            Matrix(stored, F32, ScaledFloat8("f8_e4m3", 2, 4, np.array(scales, np.float32)))
+            for scales in ([1.0, 1.0], [1.0, 2.0])
+        )
         assert not stored_alike(one, other)
         moves = row_moves(one, other)
         assert moves.same_bits is None
@@ -246,7 +255,8 @@ class TestCodings:
     def test_binary64_is_compared_by_its_own_bits(self) -> None:
         stored = np.array([[1.0], [1.0]]).view(np.uint64)
         other = np.array([[1.0], [1.0 + 2.0**-40]]).view(np.uint64)
-        moves = row_moves(*(Matrix(each, F32, Rounded64(1)) for each in (stored, other)))
+        one, two = (Matrix(each, F32, Rounded64(1)) for each in (stored, other))
+        moves = row_moves(one, two)
         assert moves.frozen.tolist() == [True, False]
         assert moves.same_values.tolist() == [True, True]
 

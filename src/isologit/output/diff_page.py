@@ -132,15 +132,7 @@ def _classes(findings: Diff) -> list[RenderableType]:
         found: Sequence[NamedClass | Continued] = getattr(findings, name)
         if not found:
             continue
-        table = Table(box=None, pad_edge=False)
-        table.add_column("class", justify="right")
-        table.add_column("tokens", justify="right")
-        table.add_column(f"token IDs (first {_IDS})")
-        table.add_column("what", overflow="fold")
-        if findings.tokenizer is not None:
-            table.add_column("which", overflow="fold")
-        for each in found[:_SHOWN]:
-            table.add_row(*_row(each, with_tokens=findings.tokenizer is not None))
+        table = _classes_table(found[:_SHOWN])
         parts += ["", text(f"{name.capitalize()}: {len(found):,} ({what})"), table]
         if len(found) > _SHOWN:
             parts += lines([f"… and {len(found) - _SHOWN:,} more (--json lists them all)"])
@@ -163,27 +155,44 @@ def _counted(counts: ClassCounts) -> list[str]:
     return told
 
 
-def _row(each: NamedClass | Continued, *, with_tokens: bool) -> list[RenderableType]:
+def _classes_table(found: Sequence[NamedClass | Continued]) -> Table:
+    told, named = [_what(each) for each in found], any(each.first is not None for each in found)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class", justify="right")
+    table.add_column("tokens", justify="right")
+    table.add_column(f"token IDs (first {_IDS})")
+    if any(told):
+        table.add_column("of what", overflow="fold")
+    if named:
+        table.add_column("which", overflow="fold")
+    for each, what in zip(found, told, strict=True):
+        label, size = _label_and_size(each)
+        row: list[RenderableType] = [label, size, ids(each.token_ids, _IDS)]
+        row += [text(what)] if any(told) else []
+        row += [text(" ".join(each.first or []))] if named else []
+        table.add_row(*row)
+    return table
+
+
+def _label_and_size(each: NamedClass | Continued) -> tuple[str, str]:
+    if isinstance(each, NamedClass):
+        return str(each.label), f"{each.size:,}"
+    return (
+        f"{each.label_before} → {each.label_after}",
+        f"{each.size_before:,} → {each.size_after:,}",
+    )
+
+
+def _what(each: NamedClass | Continued) -> str:
+    """Return what a class is made of, or what came to it and left."""
     if isinstance(each, Continued):
-        label = f"{each.label_before} → {each.label_after}"
-        size, shown = f"{each.size_before:,} → {each.size_after:,}", each.token_ids
-        moved = [
-            *([f"came: {ids(each.gained, _IDS)}"] if each.gained else []),
-            *([f"left: {ids(each.lost, _IDS)}"] if each.lost else []),
-        ]
-        what = "; ".join(moved)
-    else:
-        label, size, shown, what = str(each.label), f"{each.size:,}", each.token_ids, ""
-        if isinstance(each, Regrouped):
-            what = listed(
-                (f"{len(p.token_ids):,} of class {p.label}" for p in each.parts), at_most=4
-            )
-            if each.single_token_ids:
-                what += f"; {len(each.single_token_ids):,} single"
-    row: list[RenderableType] = [label, size, ids(shown, _IDS), text(what)]
-    if with_tokens:
-        row.append(text(" ".join(each.first or [])))
-    return row
+        came = [f"came: {ids(each.gained, _IDS)}"] if each.gained else []
+        return "; ".join([*came, *([f"left: {ids(each.lost, _IDS)}"] if each.lost else [])])
+    if not isinstance(each, Regrouped):
+        return ""
+    parts = (f"{len(part.token_ids):,} of class {part.label}" for part in each.parts)
+    single = f"; {len(each.single_token_ids):,} single" if each.single_token_ids else ""
+    return listed(parts, at_most=4) + single
 
 
 def _rows(findings: Diff) -> list[RenderableType]:
@@ -191,7 +200,7 @@ def _rows(findings: Diff) -> list[RenderableType]:
     if findings.frozen is not None:
         parts += section(
             tagged("Frozen rows", claims["frozen_rows"]),
-            [*_frozen(findings.frozen, findings), findings.rows_why.capitalize()],
+            [*_frozen(findings.frozen, findings), _sentence(findings.rows_why)],
         )
         parts += _categories(findings.frozen)
     if findings.moved is not None and findings.moved.rows + findings.moved.below_ulp:
@@ -204,7 +213,7 @@ def _rows(findings: Diff) -> list[RenderableType]:
             _at_least(findings.moved_at_least, findings.vocabulary.common, findings.rows_why),
         )
     if findings.frozen is None and findings.moved_at_least is None:
-        parts += section("Rows", [findings.rows_why])
+        parts += section("Rows", [_sentence(findings.rows_why)])
     others = []
     if (bias := findings.bias) is not None:
         others.append(
@@ -267,8 +276,8 @@ def _moved(moved: Moved, claim: str) -> list[RenderableType]:
         )
     if moved.through_zero:
         told.append(
-            f"{counted(moved.through_zero, 'row')} with an entry that is 0 in one of the two, or of "
-            "another sign: all numbers between count, and there are many near 0"
+            f"{counted(moved.through_zero, 'row')} with an entry that is 0 in one of the two, or "
+            "of another sign: all numbers between count, and there are many near 0"
         )
     told += _nan(moved)
     parts = section(tagged("Moved rows", claim), told)
@@ -329,13 +338,17 @@ def _at_least(found: MovedAtLeast, n_rows: int, why: str) -> list[str]:
     told += [f"  {n:,} by their {name}" for name, n in found.by.items()]
     if more := found.rows - len(found.token_ids):
         told.append(f"  {more:,} more by row classes that came apart or together")
-    return [*told, why.capitalize()]
+    return [*told, _sentence(why)]
 
 
 def _moved_in_series(step: Diff) -> str:
     if step.moved is not None:
         return f"{step.moved.rows:,}"
     return "" if step.moved_at_least is None else f"≥ {step.moved_at_least.rows:,}"
+
+
+def _sentence(text_: str) -> str:
+    return text_[:1].upper() + text_[1:]
 
 
 def _notes(notes: Sequence[str]) -> list[RenderableType]:
