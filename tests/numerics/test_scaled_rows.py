@@ -153,8 +153,8 @@ def test_ends_that_meet_are_the_one_factor_where_all_keep_them(
 
 def test_what_is_zero_or_not_finite_is_left_out() -> None:
     inf, nan = float("inf"), float("nan")
-    before = Matrix.of_values([[0.0, 0], [1, 2], [1, inf], [1, nan], [0, 1]], F16)
-    after = Matrix.of_values([[0.0, 0], [0, 0], [2, inf], [2, nan], [1, 2]], F16)
+    before = Matrix.of_values([[0.0, 0.0], [1.0, 2.0], [1.0, inf], [1.0, nan], [0.0, 1.0]], F16)
+    after = Matrix.of_values([[0.0, 0.0], [0.0, 0.0], [2.0, inf], [2.0, nan], [1.0, 2.0]], F16)
     assert not len(scaled_rows(before, after, np.arange(5)).token_ids)
 
 
