@@ -133,40 +133,40 @@ def _infinity(format_: Format) -> int:
     return (2 * format_.max_exponent + 1) << (format_.precision - 1)
 
 
-def _grid(format_: Format) -> tuple[np.uint64, np.int64, float, float, np.int64]:
-    """Return what `_number` takes: bits to drop, an offset, two powers of two, infinity's number.
+def _grid(format_: Format) -> tuple[np.uint64, np.int64, np.int64, float, np.int64]:
+    """Return what `_number` takes: bits to drop, two offsets, the smallest normal, infinity.
 
     Of a binary64 pattern without the last bits, what is left are the numbers of the format's
     normal values, in order and without a gap, but for a constant.
     """
-    dropped = 53 - format_.precision
     first_normal = 1 << (format_.precision - 1)
     offset = ((1023 + format_.min_exponent) << (format_.precision - 1)) - first_normal
     return (
-        np.uint64(dropped),
+        np.uint64(53 - format_.precision),
         np.int64(offset),
+        np.int64(offset + first_normal),
         2.0**format_.min_exponent,
-        2.0**-format_.quantum_exponent,
         np.int64(_infinity(format_)),
     )
 
 
 @kernel()
-def _number(value, dropped, offset, smallest, per_quantum, infinity):  # type: ignore[no-untyped-def]
+def _number(value, dropped, offset, offset_below, smallest, infinity):  # type: ignore[no-untyped-def]
     """Return the number, in the format's order, of what a binary64 value that is no NaN rounds to.
 
-    A carry out of the significand leads to the next number, whatever its exponent.
+    A carry out of the significand leads to the next number, whatever its exponent. Below the
+    smallest normal number s the sum with s has the spacing q that the format has there. That sum
+    is exact where an entry reaches q/2: of 24 bits it has none below q·2^-24, and s is q·2^23 at
+    most. Of a smaller entry, which rounds to 0, it drops less than q·2^-29, too little to reach.
     """
     magnitude = abs(value)
-    if magnitude < smallest:
-        # Multiples of the smallest subnormal; the product by a power of two is exact.
-        number = np.int64(np.rint(magnitude * per_quantum))
-    else:
-        pattern = bits_of(magnitude)
-        one = np.uint64(1)
-        half = (one << (dropped - one)) - one
-        odd = (pattern >> dropped) & one
-        number = min(np.int64((pattern + half + odd) >> dropped) - offset, infinity)
+    below = magnitude < smallest
+    pattern = bits_of(magnitude + smallest if below else magnitude)
+    one = np.uint64(1)
+    half = (one << (dropped - one)) - one
+    odd = (pattern >> dropped) & one
+    number = np.int64((pattern + half + odd) >> dropped) - (offset_below if below else offset)
+    number = min(number, infinity)
     return -number if value < 0 else number
 
 
@@ -209,34 +209,24 @@ def _count(before, after, sign, infinity, same_words, same_values, counts):  # t
 
 @kernel()
 def _count_rounded(  # type: ignore[no-untyped-def]
-    before,
-    after,
-    dropped,
-    offset,
-    smallest,
-    per_quantum,
-    infinity,
-    same_values,
-    counts,
+    before, after, dropped, offset, offset_below, smallest, infinity, same_values, counts
 ):
     """Fill the figures of rows of two formats, rounded to one whose numbers are counted."""
     for n in range(before.shape[0]):
         most, moved, nans, through = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-        same = True
+        unlike = np.int64(0)
         for k in range(before.shape[1]):
             x, y = widen(before[n, k]), widen(after[n, k])
-            if np.isnan(x) or np.isnan(y):
-                if np.isnan(x) != np.isnan(y):
-                    nans += 1
-                    same = False
-                continue
-            same = same and x == y
-            x_number = _number(x, dropped, offset, smallest, per_quantum, infinity)
-            y_number = _number(y, dropped, offset, smallest, per_quantum, infinity)
+            x_nan, y_nan = x != x, y != y
+            x_number = _number(x, dropped, offset, offset_below, smallest, infinity)
+            y_number = _number(y, dropped, offset, offset_below, smallest, infinity)
             distance = abs(x_number - y_number)
+            distance = np.int64(0) if x_nan or y_nan else distance
             most = max(most, distance)
             moved += np.int64(distance > 0)
             apart = (x_number > 0) != (y_number > 0) or (x_number < 0) != (y_number < 0)
-            through += np.int64(apart)
-        same_values[n] = same
+            through += np.int64(apart and distance > 0)
+            nans += np.int64(x_nan != y_nan)
+            unlike += np.int64(x != y and not (x_nan and y_nan))
+        same_values[n] = unlike == 0
         counts[0, n], counts[1, n], counts[2, n], counts[3, n] = most, moved, nans, through
