@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from checkpoints import gaussian, write_matrix, write_tensors
 from cli.command import isologit
 from diff_models import FROZEN, GROWS, STAYS, ZERO, V, results_of, two
 from isologit.demo import checkpoint_path
@@ -61,7 +62,7 @@ def test_the_page_says_what_became_of_classes_and_rows(tmp_path: Path) -> None:
     assert "1 of them zero" in ran.out
     assert "Both matrices are there: rows are compared bit for bit as stored" in ran.out
     assert "no entry moved by 1 ULP" in ran.out
-    assert "Zero rows: 1 before, 1 after, 1 in both" in ran.out
+    assert ran.section("Zero rows [exact]") == ["1 before, 1 after, 1 in both"]
     assert "tokens are ids" in ran.section("Notes")[0]
 
 
@@ -100,8 +101,40 @@ def test_of_results_the_page_says_what_they_show(tmp_path: Path) -> None:
     section = ran.section("Rows that moved, at least [certified bound]")
     assert section[-1].startswith("A result directory holds no rows")
     assert "Frozen rows" not in ran.out
+    ran = isologit("diff", results_of(models[0]), *models)
+    assert "≥: at least, as results show" not in ran.out  # the first step has one digest
+    ran = isologit("diff", *models, results_of(models[0]))
+    assert "≥: at least, as results show [certified bound]" in ran.out
     ran = isologit("diff", results_of(models[0]), models[0])
     assert ran.out.startswith(f"All {V} rows are the same in both")
+
+
+def test_biases_and_widths_have_their_lines(tmp_path: Path) -> None:
+    one, other = (
+        write_tensors(
+            tmp_path / name,
+            {"lm_head.weight": gaussian(8, 4), "lm_head.bias": np.arange(8.0) * factor},
+            "f32",
+        )
+        for name, factor in (("one", 1), ("other", 2))
+    )
+    ran = isologit("diff", one, other)
+    assert ran.section("Biases [exact]") == ["1 the same, 7 moved, by up to 8,388,608 ULP of f32"]
+    assert "8 rows whatever their biases" in ran.out
+    narrow = write_tensors(tmp_path / "narrow", {"lm_head.weight": gaussian(8, 3)}, "f32")
+    ran = isologit("diff", one, narrow)
+    assert ran.section("Rows")[0].startswith("The matrices are [8, 4] and [8, 3]: rows of")
+    assert ran.out.startswith("Rows of 8 tokens were not compared; there are no row classes")
+
+
+def test_rows_that_a_factor_explains_are_told(tmp_path: Path) -> None:
+    rows = gaussian(20, 40)
+    one = write_matrix(tmp_path / "one", rows, "f32")
+    other = write_matrix(tmp_path / "other", rows.astype(np.float32) * 0.75, "f32")
+    ran = isologit("diff", one, other)
+    assert "20 rows of them are what they were times one positive factor each" in ran.out
+    low, high = isologit("diff", one, other, "--json").json["moved"]["scaled"]["common"]
+    assert 0.75 - 1e-7 < low <= 0.75 <= high < 0.75 + 1e-7
 
 
 def test_frozen_tokens_are_told_by_category(demo_pair: tuple[Path, Path]) -> None:

@@ -78,11 +78,16 @@ def series_page(findings: DiffSeries) -> RenderableType:
         said = [*step.notes, *([step.rows_why] if step.moved is None else [])]
         notes += [each for each in said if each not in notes]
     claim = findings.steps[0].claims["classes"]
+    legend = ["other: grown, shrunk or exchanged single tokens. Of one step: isologit diff A B"]
+    for step in findings.steps:
+        if step.moved_at_least is not None:
+            legend.append(tagged("≥: at least, as results show", step.claims["moved_at_least"]))
+            break
     return Group(
         text(f"{counted(len(findings.steps), 'step')}", "bold"),
         *section(tagged("What became of row classes and rows", claim), []),
         table,
-        *lines(["other: grown, shrunk or exchanged single tokens. Of one step: isologit diff A B"]),
+        *lines(legend),
         *_notes(notes),
     )
 
@@ -214,17 +219,20 @@ def _rows(findings: Diff) -> list[RenderableType]:
         )
     if findings.frozen is None and findings.moved_at_least is None:
         parts += section("Rows", [_sentence(findings.rows_why)])
-    others = []
     if (bias := findings.bias) is not None:
-        others.append(
-            f"Biases: {bias.same:,} the same, {bias.moved:,} moved, by up to "
-            f"{bias.ulp:,} ULP of {bias.format}"
+        parts += section(
+            tagged("Biases", claims["bias"]),
+            [
+                f"{bias.same:,} the same, {bias.moved:,} moved, by up to {bias.ulp:,} ULP of "
+                f"{bias.format}"
+            ],
         )
     if (zero := findings.zero) is not None and (zero.before or zero.after):
-        others.append(
-            f"Zero rows: {zero.before:,} before, {zero.after:,} after, {zero.both:,} in both"
+        parts += section(
+            tagged("Zero rows", claims["zero"]),
+            [f"{zero.before:,} before, {zero.after:,} after, {zero.both:,} in both"],
         )
-    return [*parts, *(["", *lines(others)] if others else [])]
+    return parts
 
 
 def _frozen(frozen: Frozen, findings: Diff) -> list[str]:
