@@ -1,5 +1,6 @@
 """What ``diff`` compares: a model with its weights, or the result directory of one."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,10 +209,10 @@ def open_side(spec: str, settings: Settings, arrived: Arrived = nothing) -> Subj
     IsologitError
         The model cannot be read.
     """
-    directory = Path(spec)
-    # Of the two files that make a result directory; a model's has neither.
-    if directory.is_dir() and any((directory / name).is_file() for name in (SUMMARY, TABLE)):
-        return read_side(directory, settings)
+    # Of the two files that make a result directory; a model's has neither. os.path's own is false,
+    # and no error, for names too long.
+    if any(os.path.isfile(os.path.join(spec, name)) for name in (SUMMARY, TABLE)):  # noqa: PTH113, PTH118
+        return read_side(Path(spec), settings)
     return open_subject(spec, settings, arrived)
 
 

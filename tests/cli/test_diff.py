@@ -199,6 +199,7 @@ def test_a_damaged_directory_is_one_line(tmp_path: Path) -> None:
     assert ran.err.count("\n") == 1
     assert ran.out == ""
     assert isologit("diff", model, tmp_path / "nothing").code == 3
+    assert isologit("diff", model, tmp_path / ("n" * 5000)).code == 4
 
 
 class TestRealCheckpoints:

@@ -207,6 +207,19 @@ def test_an_entry_is_found_wherever_it_is(width: int, threads: int) -> None:
     assert (moves.frozen == (moves.largest == 0)).all()
 
 
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda each: each.name)
+def test_words_may_lie_at_any_byte(format_: Format) -> None:
+    kind: Any = np.uint32 if format_ is F32 else np.uint16
+    words = np.arange(1000, 1012, dtype=kind).reshape(3, 4)
+    raw = np.zeros(words.nbytes + 1, dtype=np.uint8)
+    raw[1:] = words.view(np.uint8).reshape(-1)
+    odd = raw[1:].view(kind).reshape(3, 4)
+    assert not odd.flags.aligned
+    moves = row_moves(Matrix(odd, format_), Matrix(words + kind(2), format_))
+    assert moves.largest.tolist() == [2, 2, 2]
+    assert row_moves(Matrix(odd, format_), Matrix(words, format_)).frozen.all()
+
+
 def test_rows_that_both_have_are_compared() -> None:
     words = np.arange(12, dtype=np.uint16).reshape(4, 3)
     assert row_moves(Matrix(words, BF16), Matrix(words[:2], BF16)).frozen.tolist() == [True, True]
