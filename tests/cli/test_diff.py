@@ -121,6 +121,8 @@ def test_biases_and_widths_have_their_lines(tmp_path: Path) -> None:
     ran = isologit("diff", one, other)
     assert ran.section("Biases [exact]") == ["1 the same, 7 moved, by up to 8,388,608 ULP of f32"]
     assert "8 rows whatever their biases" in ran.out
+    ran = isologit("diff", results_of(one), results_of(other))
+    assert ran.out.startswith("All 8 rows are the same in both, biases aside")
     narrow = write_tensors(tmp_path / "narrow", {"lm_head.weight": gaussian(8, 3)}, "f32")
     ran = isologit("diff", one, narrow)
     assert ran.section("Rows")[0].startswith("The matrices are [8, 4] and [8, 3]: rows of")

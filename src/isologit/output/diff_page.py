@@ -105,6 +105,8 @@ def verdict(findings: Diff) -> str:
             rows += f", {moved.rows:,} moved"
             if moved.below_ulp and not moved.rows:
                 rows += f" by 1 ULP of {moved.format} or more"
+    elif findings.frozen is not None:
+        rows = f"All {n_rows:,} rows are the same in both, biases aside"
     elif findings.moved_at_least is not None:
         rows = f"At least {counted(findings.moved_at_least.rows, 'row')} of {n_rows:,} moved"
     else:
@@ -150,7 +152,7 @@ def _counted(counts: ClassCounts) -> list[str]:
     told = [
         f"{counted(counts.before, 'class', 'classes')} of two tokens or more before, "
         f"{counts.after:,} after; {counts.persistent:,} persistent",
-        f"{counted(counts.tokens_changed, 'token')} with others beside them than before",
+        f"{counted(counts.tokens_changed, 'token')} in a class with others than before",
     ]
     if counts.absorbed or counts.fragment:
         told.append(
@@ -280,7 +282,7 @@ def _moved(moved: Moved, claim: str) -> list[RenderableType]:
     if moved.below_ulp:
         told.append(
             f"{counted(moved.below_ulp, 'row')} not the same, and no entry moved by 1 ULP: "
-            "rounded, or the sign of a zero"
+            "rounded, or other bits for the same values, as of a zero's sign"
         )
     if moved.through_zero:
         told.append(
