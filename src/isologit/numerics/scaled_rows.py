@@ -10,6 +10,7 @@ Two ends m/x and n/z are compared as m·z and n·x: midpoints have 25 significan
 entries 24, so binary64 holds these products, and every comparison is exact.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -57,18 +58,25 @@ class ScaledRows:
         """
         if not len(self.token_ids):
             return None
-        ratios = [
-            (Fraction(a) / Fraction(b), Fraction(c) / Fraction(d)) for a, b, c, d in self.ends
-        ]
-        least, greatest = max(low for low, _ in ratios), min(high for _, high in ratios)
+        lows, highs = self._ends(0, np.max), self._ends(1, np.min)
+        least, greatest = max(end for end, _ in lows), min(end for end, _ in highs)
         if least < greatest:
             return least, greatest
-        if least > greatest or any(
-            (low == least and opens[0]) or (high == least and opens[1])
-            for (low, high), opens in zip(ratios, self.is_open.tolist(), strict=True)
-        ):
+        if least > greatest or (least, True) in lows or (greatest, True) in highs:
             return None
         return least, greatest
+
+    def _ends(self, k: int, extreme: Callable[[Float64s], float]) -> list[tuple[Fraction, bool]]:
+        """Return the least (0) or greatest (1) factors of some rows, and whether they are left out.
+
+        Of those rows that can have the extreme of all: a quotient in binary64 is off by 2^-53 of
+        itself.
+        """
+        numerators, denominators = self.ends[:, 2 * k], self.ends[:, 2 * k + 1]
+        quotients = numerators / denominators
+        near = np.abs(quotients - extreme(quotients)) <= quotients * 2.0**-50
+        ends = zip(numerators[near], denominators[near], self.is_open[near, k], strict=True)
+        return [(Fraction(a) / Fraction(b), bool(is_open)) for a, b, is_open in ends]
 
 
 def scaled_rows(before: Matrix, after: Matrix, rows: npt.NDArray[np.int64]) -> ScaledRows:
