@@ -1,10 +1,14 @@
 """`diff` of models and of results: what was changed on purpose is found, and nothing else."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from checkpoints import gaussian, write_llama, write_matrix, write_tensors
@@ -336,10 +340,10 @@ class TestDirectories:
     def results(self, tmp_path: Path) -> Path:
         return results_of(two(tmp_path)[0])
 
-    def changed(self, results: Path, change: object) -> None:
+    def changed(self, results: Path, change: Callable[[dict[str, Any]], None]) -> None:
         path = results / "summary.json"
         summary = json.loads(path.read_text())
-        change(summary)  # type: ignore[operator]
+        change(summary)
         path.write_text(json.dumps(summary))
 
     @pytest.mark.parametrize(
@@ -366,6 +370,37 @@ class TestDirectories:
     def test_classes_that_the_summary_does_not_have_are_refused(self, results: Path) -> None:
         self.changed(results, lambda summary: summary["rows"].update(distinct=3))
         with pytest.raises(ResultsError, match="distinct rows; expected 3"):
+            diff([str(results), str(results)])
+
+    @pytest.mark.parametrize(
+        ("column", "values", "message"),
+        [
+            ("row_class", lambda old: old[::-1], "row_class in another order"),
+            (
+                "row_value_class",
+                lambda old: np.arange(V),
+                "row_value_class that splits a row_class",
+            ),
+            ("norm", lambda old: [None, *old[1:]], "norm with nulls"),
+        ],
+    )
+    def test_columns_that_contradict_each_other_are_refused(
+        self, results: Path, column: str, values: Callable[[Any], Any], message: str
+    ) -> None:
+        path = results / "tokens.parquet"
+        table = pq.read_table(path)
+        old = table[column].to_pylist() if column in table.column_names else []
+        kind = pa.float64() if column == "norm" else pa.int32()
+        changed = pa.array(list(values(old)), kind)
+        if column in table.column_names:
+            table = table.drop_columns([column])
+        table = table.append_column(column, changed)
+        if column == "row_class":
+            sizes = np.bincount(changed.to_numpy())[changed.to_numpy()]
+            table = table.drop_columns(["row_class_size"])
+            table = table.append_column("row_class_size", pa.array(sizes, pa.int32()))
+        pq.write_table(table, path)
+        with pytest.raises(ResultsError, match=message):
             diff([str(results), str(results)])
 
     def test_the_other_matrix_is_refused(self, results: Path) -> None:
