@@ -318,6 +318,8 @@ class TestWhatIsUnlike:
         moved = diff_two(*models).moved
         assert moved is not None
         assert (moved.rows, moved.only_nan, moved.unlike_nan) == (1, 1, 2)
+        assert moved.below_ulp == 0
+        assert sum(each.rows for each in moved.histogram) == 1
 
 
 def test_classes_by_value_are_counted_where_they_are_fewer(tmp_path: Path) -> None:

@@ -151,6 +151,15 @@ def test_ends_that_meet_are_the_one_factor_where_all_keep_them(
         assert not len(found.token_ids)
 
 
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda each: each.name)
+def test_the_largest_number_reaches_half_of_the_way_to_the_next_power(format_: Format) -> None:
+    ones = Matrix.of_values(np.ones((1, 2)), format_)
+    largest = Matrix.of_values(np.full((1, 2), format_.largest), format_)
+    common = scaled_rows(ones, largest, np.arange(1)).common()
+    half = Fraction(2) ** (format_.max_exponent - format_.precision)
+    assert common == (Fraction(format_.largest) - half, Fraction(format_.largest) + half)
+
+
 def test_what_is_zero_or_not_finite_is_left_out() -> None:
     inf, nan = float("inf"), float("nan")
     before = Matrix.of_values([[0.0, 0.0], [1.0, 2.0], [1.0, inf], [1.0, nan], [0.0, 1.0]], F16)
