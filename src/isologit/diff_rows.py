@@ -194,16 +194,19 @@ def _moved_by_classes(before: Partition, after: Partition, seen: Mask) -> int:
     """Return how many rows moved at least, beside those that were seen to, by row classes alone.
 
     Tokens that share their class before and after move together, or not at all. Of the pieces that
-    a class of before is in after, all of which had one row, one at most still has it.
+    a class of before is in after, all of which had one row, one at most still has it; of those that
+    a class of after was in before, all of which have one row, one at most had it.
     """
     pieces = before.meet(after)
-    left = ~seen
-    sizes = np.bincount(pieces.labels[left], minlength=pieces.n_classes)
-    whole = before.labels[pieces.firsts()]
-    total = np.bincount(whole, weights=sizes, minlength=before.n_classes)
-    largest = np.zeros(before.n_classes)
-    np.maximum.at(largest, whole, sizes)
-    return int((total - largest).sum())
+    sizes = np.bincount(pieces.labels[~seen], minlength=pieces.n_classes)
+    bounds = []
+    for side in (before, after):
+        whole = side.labels[pieces.firsts()]
+        total = np.bincount(whole, weights=sizes, minlength=side.n_classes)
+        largest = np.zeros(side.n_classes)
+        np.maximum.at(largest, whole, sizes)
+        bounds.append(int((total - largest).sum()))
+    return max(bounds)
 
 
 def _unlike(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> Mask:
