@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 from checkpoints import gaussian, write_llama, write_matrix, write_tensors
 from diff_models import (
@@ -310,6 +311,24 @@ class TestWhatIsUnlike:
         assert found.frozen_rows == V
         assert found.bias is None
         assert any("bias after alone" in note for note in found.notes)
+
+    def test_scales_beside_the_weights_are_not_in_the_digest(self, tmp_path: Path) -> None:
+        weights = np.ones((6, 4)).astype(ml_dtypes.float8_e4m3fn)
+        models = []
+        for name, scale in (("one", 1.0), ("other", 2.0)):
+            scales = np.full((6, 1), scale, dtype=np.float32)
+            tensors = {"lm_head.weight": weights, "lm_head.weight_scale": scales}
+            (tmp_path / name).mkdir()
+            save_file(tensors, tmp_path / name / "model.safetensors")
+            models.append(tmp_path / name)
+        whole = diff_two(*models)
+        assert whole.from_.matrix.sha256 == whole.to.matrix.sha256
+        assert whole.frozen is not None
+        assert (whole.frozen.by, whole.frozen_rows) == ("values", 0)
+        found = diff_two(*(results_of(model) for model in models))
+        assert found.frozen is None
+        assert found.moved_at_least is not None
+        assert found.moved_at_least.rows == 6
 
     def test_a_nan_that_came_has_no_distance(self, tmp_path: Path) -> None:
         rows = before()

@@ -17,6 +17,7 @@ from isologit.diff_findings import (
 )
 from isologit.diff_rows import (
     RowsFound,
+    has_scales_beside,
     rows_of_figures,
     rows_of_models,
     rows_of_one_matrix,
@@ -162,9 +163,8 @@ def _rows(
     if before.subject is not None and after.subject is not None:
         return rows_of_models(before, after, two[1], names, format_)
     same = one.sha256 == other.sha256 and one.dtype == other.dtype and one.shape == other.shape
-    # Scales lie in a tensor of their own, which the digest is not of.
-    scaled = one.dtype.startswith("f8") and one.values_dtype == "f32"
-    if same and not scaled:
+    # The digest is of W's own bytes.
+    if same and not has_scales_beside(one):
         biased = before.bias is not None or after.bias is not None
         return rows_of_one_matrix(before, two[1], names, biased=biased)
     return rows_of_figures(before, after, two)

@@ -20,8 +20,8 @@ from isologit.diff_findings import (
 )
 from isologit.diff_sides import FIGURES, ROUNDED, RowNames, Side
 from isologit.equivalence.partition import Overlap, Partition
-from isologit.findings import Comparison
-from isologit.numerics.formats import Format
+from isologit.findings import Comparison, MatrixFacts
+from isologit.numerics.formats import F32, Format
 from isologit.numerics.scaled_rows import scaled_rows
 from isologit.numerics.stored import Matrix, Vector
 from isologit.numerics.ulp_distances import RowMoves, row_moves, stored_alike
@@ -149,9 +149,10 @@ def rows_of_figures(before: Side, after: Side, two: tuple[Partition, Partition])
         and (name not in ROUNDED or one.values_dtype == other.values_dtype)
     ]
     differs = {name: _unlike(left[name][:n_rows], right[name][:n_rows]) for name in usable}
-    # Of one stored format alone do unlike bits mean that a row moved; with biases, which row
-    # classes count, that it moved or its bias.
-    alike = one.dtype == other.dtype and before.bias is None and after.bias is None
+    # Of one stored format alone do unlike bits mean that a row moved; with biases or scales, which
+    # row classes count, that it moved or one of these.
+    alike = one.dtype == other.dtype and not has_scales_beside(one)
+    alike = alike and before.bias is None and after.bias is None
     why = (
         "a result directory holds no rows: equal figures do not show that a row is the same, but "
         "unlike ones show that it is not"
@@ -170,6 +171,11 @@ def rows_of_figures(before: Side, after: Side, two: tuple[Partition, Partition])
             token_ids=np.flatnonzero(seen).tolist(),
         ),
     )
+
+
+def has_scales_beside(matrix: MatrixFacts) -> bool:
+    """Whether W's values take scales that lie in a tensor of their own: of 8-bit floats alone."""
+    return matrix.dtype.startswith("f8") and matrix.values_dtype == F32.name
 
 
 def zero_rows(before: Side, after: Side, n_rows: int) -> ZeroRows | None:
