@@ -38,7 +38,8 @@ OF_THE_JOB = (
     *("findings", "subject", "request", "clusters", "steps", "cache"),
     *("record", "claims", "token_findings", "token_steps", "token_source", "listing"),
     *("policy", "rules", "rule_facts", "checking"),
-    *("exportable", "selection"),
+    *("exportable", "selection", "result_files"),
+    *("comparing", "diff_sides", "diff_findings", "diff_rows"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}
