@@ -124,6 +124,34 @@ class Observed:
         h = self._tensor(hidden_state.words, hidden_state.format).to(dtype).to(self.device)
         return _observed(self._device_matrix(matrix).to(dtype) @ h)
 
+    def linear(
+        self, matrix: Matrix, hidden_state: Vector, logit_format: Format, batch: int
+    ) -> Float64s:
+        """Return ``F.linear(H, W)`` of a batch that holds one state so many times.
+
+        As models compute their logits, where `logits` is the product that the seed asks for. The
+        two, and batches of different sizes, may take different kernels of one library.
+
+        Parameters
+        ----------
+        matrix, hidden_state, logit_format
+            As of `logits`.
+        batch
+            How many times the state is given, at least 1.
+
+        Returns
+        -------
+        Float64s
+            ``[batch, V]``. Not exact.
+        """
+        if batch < 1:
+            raise ValueError(f"a batch holds at least one state, got {batch}")
+        dtype = self._dtype(logit_format)
+        h = self._tensor(hidden_state.words, hidden_state.format).to(dtype).to(self.device)
+        states = h.expand(batch, -1).contiguous()
+        rows = self._device_matrix(matrix).to(dtype)
+        return _observed(self._torch.nn.functional.linear(states, rows)).values
+
     def cosines(self, matrix: Matrix, reference: Vector, cosine_format: Format) -> Rounded:
         """Return ``(W / W.norm(dim=1, keepdim=True)) @ r``, each step rounded as torch does it.
 
