@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 
 from isologit import claims, token_steps
-from isologit.equivalence.deviations import deviations, split_classes, tokens_in
+from isologit.equivalence.deviations import deviations, differing, split_classes, tokens_in
 from isologit.equivalence.partition import Partition, TokenIds
 from isologit.equivalence.rows import RowClasses
 from isologit.equivalence.softcapped import merged_with
@@ -33,16 +33,20 @@ from isologit.tokens.table import TokenTable
 _IDS_LISTED = 100
 _TIES_LISTED = 50
 _CLASSES_LISTED = 20
-# One state in batches of these sizes: alone, and as a server may have it.
-_BATCHES = (1, 2, 8)
+# What `Observed.logits` computes, as the seed does.
+_FIRST_OP = "W @ h"
 
-_NO_ARITHMETIC = "no arithmetic parts them: a fixed tie-break (lowest id), or mask all but one"
+_TIE_BREAK = "a fixed tie-break (lowest id), or mask all but one (isologit export)"
 _REMEDIES = {
     "same row": "mask all but one (isologit export): no arithmetic parts them",
-    "equal reals": _NO_ARITHMETIC,
+    "equal reals": f"no arithmetic parts them: {_TIE_BREAK}",
     "accumulation": "a fixed accumulation order (batch-invariant kernels)",
     "non-finite": "repair the row or the state: an infinity or a NaN is involved",
 }
+_ORDER = (
+    *("same row", "equal reals", "rounding", "saturation:overflow", "saturation:underflow"),
+    *("accumulation", "non-finite"),
+)
 
 
 def ties_at(
@@ -74,9 +78,7 @@ def ties_at(
     observed = subject.settings.arithmetic.name != "exact"
     exact_logits = logits.values
     if observed:
-        exact_logits = exact.logits(
-            subject.head.matrix, hidden_state, subject.logit_format
-        ).values
+        exact_logits = exact.logits(subject.head.matrix, hidden_state, subject.logit_format).values
 
     def explained(value: float) -> TiedClassFacts:
         return _class_facts(
@@ -97,7 +99,7 @@ def ties_at(
     distinct = np.unique(logits.values[~np.isnan(logits.values)] + 0.0)
     largest = [explained(float(value)) for value in distinct[::-1][:top]]
     return Ties(
-        logits_of="W @ h" if observed else "exact",
+        logits_of=_FIRST_OP if observed else "exact",
         top=largest,
         maximum=largest[0] if largest else None,
         modal=explained(logits.mode.value),
@@ -113,12 +115,7 @@ def ties_at(
 def _claims(*, observed: bool, capped: bool) -> dict[str, str]:
     """Return what kind of claim each part is; which logits tie is as good as the logits are."""
     made = claims.EXACT if not observed else claims.OBSERVED
-    found = {
-        "classes": made,
-        "causes": claims.EXACT if not observed else claims.OBSERVED,
-        "reals": claims.EXACT,
-        "f32": claims.EXACT,
-    }
+    found = {"classes": made, "causes": made, "reals": claims.EXACT, "f32": claims.EXACT}
     if capped:
         found["softcap"] = made
     if observed:
@@ -133,7 +130,6 @@ def _class_facts(tied: TiedClass, rows: RowClasses, tokens: TokenTable | None) -
         key = _key(tie)
         counts[key] += 1
         in_f32[key] += bool(tie.ends_in_f32)
-    order = list(dict.fromkeys([*_REMEDIES, *counts]))
     n_tokens = len(tied.token_ids)
     return TiedClassFacts(
         value=tied.value,
@@ -158,7 +154,7 @@ def _class_facts(tied: TiedClass, rows: RowClasses, tokens: TokenTable | None) -
                 end_in_f32=in_f32[key] if _is_rounding(key) else None,
                 remedy=_remedy(key, counts[key], in_f32[key], already=tied.format is F32),
             )
-            for key in order
+            for key in _ORDER
             if counts[key]
         ],
         ties=[
@@ -188,11 +184,11 @@ def _remedy(key: str, ties: int, in_f32: int, *, already: bool) -> str:
     if not _is_rounding(key):
         return _REMEDIES[key]
     if already:
-        return f"the logits are f32 already; {_NO_ARITHMETIC}"
+        return f"the logits are f32 already: {_TIE_BREAK}"
     if in_f32 == ties:
         return "an f32 head (logits kept in f32) ends them"
     if not in_f32:
-        return f"they tie in f32 too; {_NO_ARITHMETIC}"
+        return f"they tie in f32 too: {_TIE_BREAK}"
     return (
         f"an f32 head (logits kept in f32) ends {in_f32:,} of {ties:,}; the others tie in f32 too"
     )
@@ -200,9 +196,7 @@ def _remedy(key: str, ties: int, in_f32: int, *, already: bool) -> str:
 
 def _without_bias(rows: RowClasses, token_ids: TokenIds) -> int | None:
     """Return how many distinct rows there are where biases are not looked at, if that is fewer."""
-    with_bias, without = (
-        len(np.unique(each.labels[token_ids])) for each in (rows.bits, rows.rows)
-    )
+    with_bias, without = (len(np.unique(each.labels[token_ids])) for each in (rows.bits, rows.rows))
     return without if without < with_bias else None
 
 
@@ -259,70 +253,49 @@ def _device_facts(
 ) -> DeviceFacts:
     """Compare what the device gave with the exact logits, and with other operations there."""
     # Not before: only who asked for it has torch.
-    from isologit.numerics.observed import Observed
+    from isologit.numerics.observed import Observed, Product
 
-    arithmetic = subject.settings.arithmetic
+    arithmetic, format_ = subject.settings.arithmetic, subject.logit_format
     assert isinstance(arithmetic, Observed)
-    format_ = subject.logit_format
     first = logits.values
-    observations = [_observation("W @ h", None, first[None], first, rows, exact_logits, subject)]
-    for batch in _BATCHES:
-        given = arithmetic.linear(subject.head.matrix, hidden_state, format_, batch)
-        observations.append(
-            _observation("F.linear(h, W)", batch, given, first, rows, exact_logits, subject)
+
+    def observation(product: Product) -> Observation:
+        """Return figures of the first state's logits, and how the others of the batch differ."""
+        offset, own = product.row_offset, product.values[0]
+        found = deviations(own, exact_logits[offset:], format_)
+        worst = found.largest_token
+        return Observation(
+            op=product.op,
+            batch=product.batch,
+            row_offset=offset,
+            differing=len(found.token_ids),
+            largest_ulp=found.largest_ulp,
+            largest_token=None if worst is None else worst + offset,
+            observed=None if worst is None else float(own[worst]),
+            exact=None if worst is None else float(exact_logits[worst + offset]),
+            split_row_classes=len(split_classes(Partition.of_keys(rows.bits.labels[offset:]), own)),
+            unlike_first_op=int(differing(own, first[offset:]).sum()),
+            unlike_in_batch=int(differing(product.values, own[None]).any(axis=0).sum()),
         )
+
     split = split_classes(rows.bits, first)
     of_equal_logits = Partition.of_values(exact_logits)
     parted = split_classes(of_equal_logits, first)
-    joined = split_classes(Partition.of_values(first), exact_logits)
     return DeviceFacts(
         device=arithmetic.device,
         environment=arithmetic.environment,
-        observations=observations,
-        split_row_classes=len(split),
-        split=[
-            _split_class(rows.bits, label, first) for label, _ in split[:_CLASSES_LISTED]
+        observations=[
+            observation(Product(_FIRST_OP, None, 0, first[None])),
+            *map(
+                observation, arithmetic.other_products(subject.head.matrix, hidden_state, format_)
+            ),
         ],
+        split_row_classes=len(split),
+        split=[_split_class(rows.bits, label, first) for label, _ in split[:_CLASSES_LISTED]],
         parted_logit_classes=len(parted),
         parted_tokens=tokens_in(of_equal_logits, parted),
-        joined_logit_classes=len(joined),
+        joined_logit_classes=len(split_classes(Partition.of_values(first), exact_logits)),
     )
-
-
-def _observation(
-    op: str,
-    batch: int | None,
-    given: Float64s,
-    first: Float64s,
-    rows: RowClasses,
-    exact_logits: Float64s,
-    subject: Subject,
-) -> Observation:
-    """Return what one operation gave, ``[batch, V]``: figures of its first row, and the others'."""
-    own = given[0]
-    found = deviations(own, exact_logits, subject.logit_format)
-    worst = found.largest_token
-    return Observation(
-        op=op,
-        batch=batch,
-        row_offset=0,
-        differing=len(found.token_ids),
-        largest_ulp=found.largest_ulp,
-        largest_token=worst,
-        observed=None if worst is None else float(own[worst]),
-        exact=None if worst is None else float(exact_logits[worst]),
-        split_row_classes=len(split_classes(rows.bits, own)),
-        unlike_first_op=_n_unlike(own, first),
-        unlike_in_batch=int((~_alike(given, own[None])).any(axis=0).sum()),
-    )
-
-
-def _n_unlike(left: Float64s, right: Float64s) -> int:
-    return int((~_alike(left, right)).sum())
-
-
-def _alike(left: Float64s, right: Float64s) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
-    return (left == right) | (np.isnan(left) & np.isnan(right))
 
 
 def _split_class(rows: Partition, label: int, observed: Float64s) -> SplitClass:

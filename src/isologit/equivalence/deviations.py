@@ -29,10 +29,14 @@ class Deviations:
     largest_ulp: float | None
 
 
+def differing(left: Float64s, right: Float64s) -> npt.NDArray[np.bool_]:
+    """Return where two arrays of logits hold other numbers; a NaN equals a NaN."""
+    return np.not_equal(left, right) & ~(np.isnan(left) & np.isnan(right))
+
+
 def deviations(observed: Float64s, exact: Float64s, format_: Format) -> Deviations:
-    """Compare two ``[V]`` arrays of logits of one format; a NaN equals a NaN."""
-    differs = ~((observed == exact) | (np.isnan(observed) & np.isnan(exact)))
-    tokens = np.flatnonzero(differs)
+    """Compare two ``[V]`` arrays of logits of one format."""
+    tokens = np.flatnonzero(differing(observed, exact))
     with np.errstate(invalid="ignore"):
         apart = np.abs(observed[tokens] - exact[tokens]) / ulp(exact[tokens], format_)
     finite = np.isfinite(apart)

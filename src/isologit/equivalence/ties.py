@@ -24,9 +24,7 @@ from isologit.numerics.formats import F32, Float64s, Format, ulp
 from isologit.numerics.reals import distinct_reals
 from isologit.numerics.stored import Matrix, Vector
 
-Cause = Literal[
-    "same row", "equal reals", "rounding", "saturation", "accumulation", "non-finite"
-]
+Cause = Literal["same row", "equal reals", "rounding", "saturation", "accumulation", "non-finite"]
 Saturation = Literal["overflow", "underflow"]
 
 

@@ -59,7 +59,7 @@ def distinct_reals(matrix: Matrix, rows: npt.NDArray[np.intp], hidden_state: Vec
     """
     h = hidden_state.values
     # The accumulator has no digits for these, and does not look.
-    if not (np.isfinite(h).all() and _all_finite(matrix, rows)):
+    if len(rows) and not (np.isfinite(h).all() and _all_finite(matrix, rows)):
         raise ValueError("a row or the state holds an infinity or a NaN")
     require_ieee_mode()
     limbs = np.zeros((len(rows), accumulator.LIMBS), dtype=np.int64)

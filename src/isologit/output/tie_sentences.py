@@ -14,7 +14,7 @@ from isologit.tie_findings import (
 
 # The switches that servers have for two of the remedies; docs/ties.md says where they are from.
 _SWITCHES = {
-    "f32": "an f32 head: vLLM --hf-overrides '{\"head_dtype\": \"float32\"}', "
+    "f32": 'an f32 head: vLLM --hf-overrides \'{"head_dtype": "float32"}\', '
     "SGLang --enable-fp32-lm-head",
     "order": "a fixed accumulation order: vLLM VLLM_BATCH_INVARIANT=1, "
     "SGLang --enable-deterministic-inference",
@@ -66,9 +66,10 @@ def joined(cause: CauseFacts, facts: TiedClassFacts) -> str:
         case "non-finite":
             return f"{counted(cause.ties, 'tie')} of rows where an infinity or a NaN is involved"
         case "accumulation":
+            several = counted(facts.distinct_logits, "exact logit")
             return (
-                f"{counted(cause.ties, 'tie')} by accumulation: "
-                f"{counted(facts.distinct_logits, 'exact logit')}, one on the device{_spread(facts)}"
+                f"{counted(cause.ties, 'tie')} by accumulation: {several}, one on the device"
+                f"{_spread(facts)}"
             )
     how = f" ({_SATURATED[cause.saturation]})" if cause.saturation else ""
     return f"{counted(cause.ties, 'tie')} by {cause.cause}{how}{_spread(facts)}"
@@ -132,7 +133,7 @@ def _merge(facts: SoftcapMerge, dtype: str) -> str:
     )
 
 
-def device(facts: DeviceFacts) -> list[str]:
+def of_device(facts: DeviceFacts) -> list[str]:
     """Return what a device does to classes that exact arithmetic has."""
     parted = (
         f"{counted(facts.parted_logit_classes, 'exact logit')} with several observed ones "
@@ -156,6 +157,9 @@ def switches(facts: Ties) -> list[str]:
     lines = []
     if found & {"rounding", "saturation"}:
         lines.append(_SWITCHES["f32"])
-    if "accumulation" in found or (facts.device is not None and facts.device.split_row_classes):
+    device = facts.device
+    if "accumulation" in found or (
+        device is not None and (device.split_row_classes or device.parted_logit_classes)
+    ):
         lines.append(_SWITCHES["order"])
     return lines

@@ -44,7 +44,7 @@ def ties_section(ties: Ties, dtype: str) -> list[RenderableType]:
 
 
 def _class(title: str, facts: TiedClassFacts, dtype: str) -> list[RenderableType]:
-    shown = lines(f"  {line}" for line in tie_sentences.tied_class(facts))
+    shown = lines([f"  {line}" for line in tie_sentences.tied_class(facts)])
     return ["", Text(f"{title}, {tie_sentences.value(facts, dtype)}:"), *shown]
 
 
@@ -122,24 +122,28 @@ def _device(facts: DeviceFacts, dtype: str) -> list[RenderableType]:
             f"{each.unlike_first_op:,}",
             f"{each.unlike_in_batch:,}",
         )
-    parts += [table, *lines(tie_sentences.device(facts))]
+    parts += [table, *lines(tie_sentences.of_device(facts))]
     if facts.split:
-        split = Table(box=None, pad_edge=False)
-        split.add_column("class", justify="right")
-        split.add_column("tokens", justify="right")
-        split.add_column("token IDs (first 8)")
-        split.add_column("tokens by logit", overflow="fold")
-        for each in facts.split:
-            split.add_row(
-                str(each.label),
-                f"{each.size:,}",
-                ids(each.token_ids, 8),
-                ", ".join(
-                    f"{n:,} of {number(logit, dtype)}"
-                    for logit, n in zip(each.logits, each.n_tokens, strict=True)
-                ),
-            )
-        parts.append(split)
-        if hidden := facts.split_row_classes - len(facts.split):
-            parts += lines([f"… and {counted(hidden, 'more class', 'more classes')}"])
+        parts += _split(facts, dtype)
     return parts
+
+
+def _split(facts: DeviceFacts, dtype: str) -> list[RenderableType]:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class", justify="right")
+    table.add_column("tokens", justify="right")
+    table.add_column("token IDs (first 8)")
+    table.add_column("tokens by logit", overflow="fold")
+    for each in facts.split:
+        table.add_row(
+            str(each.label),
+            f"{each.size:,}",
+            ids(each.token_ids, 8),
+            ", ".join(
+                f"{n:,} of {number(logit, dtype)}"
+                for logit, n in zip(each.logits, each.n_tokens, strict=True)
+            ),
+        )
+    hidden = facts.split_row_classes - len(facts.split)
+    more = [f"… and {counted(hidden, 'more class', 'more classes')}"] if hidden else []
+    return [table, *lines(more)]
