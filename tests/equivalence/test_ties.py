@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -149,7 +150,7 @@ def check(draw: Draw) -> Counter[str]:
 
 def check_figures(found: TiedClass, known: Known) -> None:
     tokens = found.token_ids.tolist()
-    reals = sorted({known.reals[token] for token in tokens})  # type: ignore[type-var]
+    reals = sorted(real for real in {known.reals[t] for t in tokens} if isinstance(real, Fraction))
     ulp = known.ulp(known.logits[tokens[0]])
     assert list(found.reals) == reals
     assert Fraction(found.ulp) == ulp
@@ -158,7 +159,7 @@ def check_figures(found: TiedClass, known: Known) -> None:
     assert found.f32_logits.tolist() == [oracle.as_float(nearest(real, "f32")) for real in reals]
     assert not len(found.without_real)
     if len(reals) > 1:
-        gaps = [high - low for low, high in pairwise(reals)]  # type: ignore[operator]
+        gaps = [high - low for low, high in pairwise(reals)]
         assert found.span_ulp == sum(gaps) / ulp
         assert found.closest_ulp == min(gaps) / ulp
     else:
@@ -193,9 +194,7 @@ def test_every_tie_of_drawn_matrices_has_the_one_cause_that_the_oracle_finds() -
     assert all(seen[cause] > 20 for cause in causes), seen
 
 
-def planted(
-    rows: npt.ArrayLike, state: npt.ArrayLike, formats: tuple[str, str, str]
-) -> tuple[TiedClass, list[Tie]]:
+def planted(rows: Any, state: Any, formats: tuple[str, str, str]) -> tuple[TiedClass, list[Tie]]:
     """Return the one class that planted rows have, and its ties; the oracle agrees."""
     draw = Draw(
         "planted", *formats, cast_exactly(rows, formats[0]), cast_exactly(state, formats[1])
@@ -272,7 +271,7 @@ def test_the_unit_at_a_power_of_two_is_the_one_above_it() -> None:
 
 
 def test_rows_with_infinities_tie_by_them_and_with_an_overflow_by_saturation() -> None:
-    words = cast([[np.inf], [np.inf], [2.0**15], [2.0**14]], "f16")
+    words = cast(np.array([[np.inf], [np.inf], [2.0**15], [2.0**14]]), "f16")
     words = np.concatenate([words, words[:, :1]], axis=1)
     words[1, 1] = 0
     draw = Draw("planted", "f16", "f16", "f16", words, cast([4, 4], "f16"))
@@ -286,10 +285,8 @@ def test_rows_with_infinities_tie_by_them_and_with_an_overflow_by_saturation() -
 
 
 def test_tokens_without_a_number_are_one_class() -> None:
-    draw = Draw(
-        "planted", "bf16", "bf16", "bf16", cast([[np.nan], [np.inf], [1]], "bf16"), cast([0], "f32")
-    )
-    draw = Draw(draw.family, "bf16", "f32", "bf16", draw.words, draw.state)
+    words = cast(np.array([[np.nan], [np.inf], [1.0]]), "bf16")
+    draw = Draw("planted", "bf16", "f32", "bf16", words, cast([0], "f32"))
     found = list(explained(draw))
     assert [t.token_ids.tolist() for t in found] == [[0, 1], [2]]
     assert [t.cause for t in found[0].ties()] == ["non-finite"]
