@@ -1,5 +1,6 @@
 """``classes --explain --arithmetic torch:cpu``: the counts are those that the test computes."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from isologit.claims import EXACT, OBSERVED
 from isologit.classes import classes
 from isologit.numerics.exact import Rounded
 from isologit.numerics.formats import Format
-from isologit.numerics.observed import Observed
+from isologit.numerics.observed import Observed, Product
 from isologit.numerics.stored import Matrix, Vector
 from isologit.subject import Settings
 from oracle.fraction_oracle import as_float, decode, dot, nearest
@@ -22,7 +23,7 @@ from output.test_summary_json import TIES, faults
 
 torch = pytest.importorskip("torch")
 
-V, D = 700, 96
+V, D = 260, 64
 Values = npt.NDArray[np.float64]
 
 
@@ -118,6 +119,31 @@ class Made(Observed):
         return Rounded(self._logits, 0)
 
 
+class Wavering(Made):
+    """A device that gives the second state of a batch another logit for one token."""
+
+    def other_products(
+        self, matrix: Matrix, hidden_state: Vector, logit_format: Format
+    ) -> Iterator[Product]:
+        """Return what it was told, twice, and one number besides."""
+        values = np.stack([self._logits, self._logits])
+        values[1, 2] += 1
+        yield Product("an operation", 2, 0, values)
+
+
+def test_tokens_whose_logit_depends_on_the_place_in_the_batch_are_counted(tmp_path: Path) -> None:
+    save_file({"W": np.ones((4, 1), dtype=np.float32)}, tmp_path / "W.safetensors")
+    record, _ = classes(
+        str(tmp_path), Settings(arithmetic=Wavering(np.ones(4))), at=0, explain_top=1
+    )
+    assert record.ties is not None
+    assert record.ties.device is not None
+    first, second = record.ties.device.observations
+    assert (first.op, first.unlike_in_batch, first.differing) == ("W @ h", 0, 0)
+    assert (second.op, second.batch, second.unlike_in_batch) == ("an operation", 2, 1)
+    assert (second.unlike_first_op, second.differing) == (0, 0)
+
+
 def test_what_a_device_splits_and_joins_is_listed(tmp_path: Path) -> None:
     values = np.array([[1.0], [1.0], [1.0], [2.0], [2.5], [1.5], [1.5]], dtype=np.float32)
     save_file({"W": values}, tmp_path / "W.safetensors")
@@ -179,3 +205,23 @@ def test_bf16_counts_too(model: Path) -> None:
     exact = np.array([as_float(nearest(dot(row, state), "bf16")) for row in rows])
     own = (W.to(torch.bfloat16) @ h.to(torch.bfloat16)).double().numpy()
     assert found["differing"] == (own != exact).sum()
+
+
+def test_a_matrix_of_one_row_is_split_as_torch_splits_it(tmp_path: Path) -> None:
+    # Torch's product in float32 was seen to give three logits here.
+    rng = np.random.default_rng(0)
+    values = np.tile(rng.standard_normal(64).astype(np.float32), (814, 1))
+    save_file({"W": values}, tmp_path / "W.safetensors")
+    W, h = tensors(tmp_path, "float32")
+    distinct, counts = (x.tolist() for x in torch.unique(W @ h, return_counts=True))
+    record, _ = classes(str(tmp_path), Settings(arithmetic=Observed("cpu")), at=3, explain_top=9)
+    assert record.ties is not None
+    device = record.ties.device
+    assert device is not None
+    assert [(s.label, s.size, s.logits, s.n_tokens) for s in device.split] == (
+        [(0, 814, distinct, counts)] if len(distinct) > 1 else []
+    )
+    assert device.parted_tokens == (814 if len(distinct) > 1 else 0)
+    # Whatever the device made of them, within each logit they tie by their row alone.
+    assert [each.n_tokens for each in record.ties.top] == counts[::-1]
+    assert {cause.cause for each in record.ties.top for cause in each.causes} <= {"same row"}

@@ -24,6 +24,12 @@ def test_the_farthest_is_counted_in_units_of_its_exact_logit() -> None:
     assert (found.largest_token, found.largest_ulp) == (0, 3.0)
 
 
+def test_the_unit_is_the_exact_logits_even_where_the_observed_one_is_in_another_binade() -> None:
+    # A unit is 2^-6 at 2 and half of that below it.
+    found = deviations(np.array([2.0 - 2.0**-7]), np.array([2.0]), BF16)
+    assert found.largest_ulp == 0.5
+
+
 def test_what_is_infinite_or_no_number_differs_without_a_distance() -> None:
     observed = EXACT.copy()
     observed[0], observed[4], observed[5] = np.nan, 1.0, 3.0

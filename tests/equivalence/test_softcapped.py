@@ -10,7 +10,9 @@ from isologit.numerics.softcap import softcap
 
 @pytest.mark.parametrize("to", [BF16, F16], ids=lambda f: f.name)
 def test_the_logits_merged_with_each_are_all_of_its_softcap(to: Format) -> None:
-    distinct = np.array([-np.inf, -200, -90, -3, 0, 20, 50, 60, 60.5, 61, 90, 150, np.inf])
+    far = [300.0 + n for n in range(9)]
+    near = [-3, 0, 20, 50, 60, 60.5, 61, 90, 150, 170, 171, 172]
+    distinct = np.array([-np.inf, -200, -90, *near, *far, np.inf])
     capped = [softcap(float(x), 30.0, to) for x in distinct]
     finer = [softcap(float(x), 30.0, F32) for x in distinct]
     merged = 0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isologit.numerics import softcap as module
 from isologit.numerics.formats import BF16, F16, F32, FORMATS, Format, round_to
 from isologit.numerics.softcap import exp_bounds, softcap, tanh_bounds
 from oracle import fraction_oracle as oracle
@@ -34,6 +35,28 @@ def test_it_is_the_real_number_rounded_once(cap: float, to: Format) -> None:
             expected = oracle.as_float(oracle.nearest(real, to.name))
             assert softcap(float(value), cap, to) == expected
             assert softcap(-float(value), cap, to) == -expected
+
+
+@pytest.mark.parametrize("bits", [1, 3, 6])
+def test_few_digits_to_begin_with_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, bits: int
+) -> None:
+    values = [float(x) for x in round_to(np.linspace(0.37, 290.0, 200), F16)]
+    expected = [softcap(value, 30.0, F16) for value in values]
+    monkeypatch.setattr(module, "_FIRST_BITS", bits)
+    assert [softcap(value, 30.0, F16) for value in values] == expected
+
+
+@pytest.mark.parametrize("bits", [6, 12])
+def test_the_exponential_is_enclosed_without_any_digit_to_spare(
+    monkeypatch: pytest.MonkeyPatch, bits: int
+) -> None:
+    monkeypatch.setattr(module, "_GUARD_BITS", 0)
+    for y in [Fraction(n, 96) for n in range(1, 1200)]:
+        low, high = exp_bounds(y, bits)
+        with localcontext(Context(prec=60)):
+            real = (-Decimal(y.numerator) / Decimal(y.denominator)).exp() * (1 << bits)
+        assert low <= real <= high, y
 
 
 @given(st.fractions(Fraction(1, 10**12), 200), st.sampled_from([8, 64, 200]))

@@ -23,6 +23,8 @@ from isologit.numerics.formats import Format, round_fraction
 _SATURATED = 80
 _JUST_BELOW = 1 - Fraction(1, 1 << 200)
 _FIRST_BITS = 64
+# For what is lost on the way: a squaring doubles the relative error, and there are at most ten.
+_GUARD_BITS = 16
 
 
 def softcap(logit: float, cap: float, format_: Format) -> float:
@@ -76,17 +78,15 @@ def tanh_bounds(x: Fraction, bits: int) -> tuple[Fraction, Fraction]:
 def exp_bounds(y: Fraction, bits: int) -> tuple[int, int]:
     """Return integers below and above 2^bits · exp(−y), for y ≥ 0."""
     halvings = max(0, y.numerator.bit_length() - y.denominator.bit_length() + 2)
-    # Each squaring doubles the relative error: so many bits more, and a few for the roundings.
-    working = bits + halvings + 8
+    working = bits + _GUARD_BITS
     one = 1 << working
     z = y / (1 << halvings)  # below ½
     z_low = z.numerator * one // z.denominator
-    low, high = _series(z_low + 1, one)[0], _series(z_low, one)[1]
+    low, high = max(_series(z_low + 1, one)[0], 0), _series(z_low, one)[1]
     for _ in range(halvings):
         low = low * low >> working
         high = -(-high * high >> working)
-    extra = working - bits
-    return max(low >> extra, 0), min(-(-high >> extra), 1 << bits)
+    return low >> _GUARD_BITS, min(-(-high >> _GUARD_BITS), 1 << bits)
 
 
 def _series(z: int, one: int) -> tuple[int, int]:
