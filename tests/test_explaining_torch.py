@@ -17,6 +17,7 @@ from isologit.numerics.exact import Rounded
 from isologit.numerics.formats import Format
 from isologit.numerics.observed import Observed, Product
 from isologit.numerics.stored import Matrix, Vector
+from isologit.request import FileState
 from isologit.subject import Settings
 from oracle.fraction_oracle import as_float, decode, dot, nearest
 from output.test_summary_json import TIES, faults
@@ -212,9 +213,12 @@ def test_a_matrix_of_one_row_is_split_as_torch_splits_it(tmp_path: Path) -> None
     rng = np.random.default_rng(0)
     values = np.tile(rng.standard_normal(64).astype(np.float32), (814, 1))
     save_file({"W": values}, tmp_path / "W.safetensors")
-    W, h = tensors(tmp_path, "float32")
+    W, _ = tensors(tmp_path, "float32")
+    state = rng.standard_normal(64).astype(np.float32)
+    h = torch.from_numpy(state)
     distinct, counts = (x.tolist() for x in torch.unique(W @ h, return_counts=True))
-    record, _ = classes(str(tmp_path), Settings(arithmetic=Observed("cpu")), at=3, explain_top=9)
+    at = FileState(state.astype(np.float64), "drawn")
+    record, _ = classes(str(tmp_path), Settings(arithmetic=Observed("cpu")), at=at, explain_top=9)
     assert record.ties is not None
     device = record.ties.device
     assert device is not None
