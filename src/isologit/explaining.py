@@ -1,7 +1,8 @@
 """The job behind ``classes --explain``: why tokens tie at a state, as records."""
 
 from collections import Counter
-from itertools import islice
+from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
@@ -80,6 +81,7 @@ def ties_at(
     if observed:
         exact_logits = exact.logits(subject.head.matrix, hidden_state, subject.logit_format).values
 
+    @cache
     def explained(value: float) -> TiedClassFacts:
         return _class_facts(
             tied_class(
@@ -126,7 +128,10 @@ def _claims(*, observed: bool, capped: bool) -> dict[str, str]:
 def _class_facts(tied: TiedClass, rows: RowClasses, tokens: TokenTable | None) -> TiedClassFacts:
     counts: Counter[str] = Counter()
     in_f32: Counter[str] = Counter()
+    listed: list[Tie] = []
     for tie in tied.ties():
+        if len(listed) < _TIES_LISTED:
+            listed.append(tie)
         key = _key(tie)
         counts[key] += 1
         in_f32[key] += bool(tie.ends_in_f32)
@@ -140,12 +145,12 @@ def _class_facts(tied: TiedClass, rows: RowClasses, tokens: TokenTable | None) -
         first=None if tokens is None else token_steps.class_tokens(tokens, tied.token_ids).first,
         distinct_rows=len(tied.row_tokens),
         distinct_without_bias=_without_bias(rows, tied.token_ids),
-        distinct_reals=len(tied.reals),
+        distinct_reals=len(tied.real_tokens),
         without_real=len(tied.without_real),
         distinct_logits=len(np.unique(tied.exact_logits)),
         distinct_f32=len(np.unique(tied.f32_logits)),
-        span_ulp=None if tied.span_ulp is None else float(tied.span_ulp),
-        closest_ulp=None if tied.closest_ulp is None else float(tied.closest_ulp),
+        span_ulp=_printed(tied.span_ulp),
+        closest_ulp=_printed(tied.closest_ulp),
         causes=[
             CauseFacts(
                 cause=key.partition(":")[0],
@@ -163,12 +168,16 @@ def _class_facts(tied: TiedClass, rows: RowClasses, tokens: TokenTable | None) -
                 b=tie.b,
                 cause=tie.cause,
                 saturation=tie.saturation,
-                margin_ulp=None if tie.margin_ulp is None else float(tie.margin_ulp),
+                margin_ulp=_printed(tie.margin_ulp),
                 ends_in_f32=tie.ends_in_f32,
             )
-            for tie in islice(tied.ties(), _TIES_LISTED)
+            for tie in listed
         ],
     )
+
+
+def _printed(exactly: Fraction | None) -> float | None:
+    return None if exactly is None else float(exactly)
 
 
 def _key(tie: Tie) -> str:

@@ -152,7 +152,7 @@ def check_figures(found: TiedClass, known: Known) -> None:
     tokens = found.token_ids.tolist()
     reals = sorted(real for real in {known.reals[t] for t in tokens} if isinstance(real, Fraction))
     ulp = known.ulp(known.logits[tokens[0]])
-    assert list(found.reals) == reals
+    assert list(found.reals.values) == reals
     assert Fraction(found.ulp) == ulp
     assert len(found.row_tokens) == len({known.rows[token] for token in tokens})
     assert [known.reals[token] for token in found.real_tokens] == reals

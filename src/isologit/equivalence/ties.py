@@ -13,6 +13,9 @@ cause of any other pair of the class is the last one on the way between them.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
+from math import isinf
 from typing import Literal
 
 import numpy as np
@@ -21,7 +24,7 @@ import numpy.typing as npt
 from isologit.equivalence.partition import Partition, TokenIds
 from isologit.numerics.exact import decided_dots
 from isologit.numerics.formats import F32, Float64s, Format, ulp
-from isologit.numerics.reals import distinct_reals
+from isologit.numerics.reals import DENOMINATOR, Reals, distinct_reals
 from isologit.numerics.stored import Matrix, Vector
 
 Cause = Literal["same row", "equal reals", "rounding", "saturation", "accumulation", "non-finite"]
@@ -75,7 +78,7 @@ class TiedClass:
         ``[r]``, which of the q distinct reals each row gives; −1 where there is none, because an
         infinity or a NaN is involved.
     reals
-        The q distinct real dot products, ascending.
+        The q distinct real dot products, ascending, and which of them each row with one has.
     real_tokens
         ``[q]``, the first token of each.
     exact_logits
@@ -91,7 +94,7 @@ class TiedClass:
     row_of: npt.NDArray[np.intp]
     row_tokens: TokenIds
     real_of: npt.NDArray[np.intp]
-    reals: tuple[Fraction, ...]
+    reals: Reals
     real_tokens: TokenIds
     exact_logits: Float64s
     f32_logits: Float64s
@@ -109,18 +112,18 @@ class TiedClass:
     @property
     def span_ulp(self) -> Fraction | None:
         """How far the reals lie apart, in units in the last place; None of fewer than two."""
-        return self._in_ulp(self.reals[-1] - self.reals[0]) if len(self.reals) > 1 else None
+        reals = self.reals.numerators
+        return self._in_ulp(reals[-1] - reals[0]) if len(reals) > 1 else None
 
     @property
     def closest_ulp(self) -> Fraction | None:
         """How far the two closest reals lie apart."""
-        gaps = [high - low for low, high in zip(self.reals, self.reals[1:], strict=False)]
+        gaps = [high - low for low, high in pairwise(self.reals.numerators)]
         return self._in_ulp(min(gaps)) if gaps else None
 
     def ties(self) -> Iterator[Tie]:
         """Yield the n − 1 ties that join the class: first between reals, then rows, then tokens."""
-        for n in range(len(self.reals) - 1):
-            yield self._between_reals(n)
+        yield from self._between_reals()
         yield from self._without_reals()
         seen: dict[int, int] = {}
         for token, real in zip(self.row_tokens.tolist(), self.real_of.tolist(), strict=True):
@@ -132,44 +135,57 @@ class TiedClass:
                 finite = self.real_of[row] >= 0
                 yield Tie(first, token, "same row", None, Fraction(0) if finite else None)
 
-    def _between_reals(self, n: int) -> Tie:
-        a, b = (int(token) for token in self.real_tokens[n : n + 2])
-        margin = self._in_ulp(self.reals[n + 1] - self.reals[n])
-        logit = self._exact_logit(a)
-        if logit != self._exact_logit(b):
-            return Tie(a, b, "accumulation", None, margin)
-        ends = bool(self.f32_logits[n] != self.f32_logits[n + 1])
-        if np.isinf(logit):
-            return Tie(a, b, "saturation", "overflow", margin, ends)
-        if logit == 0:
-            return Tie(a, b, "saturation", "underflow", margin, ends)
-        return Tie(a, b, "rounding", None, margin, ends)
+    def _between_reals(self) -> Iterator[Tie]:
+        """Yield what joins each real number to the next larger one."""
+        columns = zip(
+            self.reals.numerators,
+            self.real_tokens.tolist(),
+            self._exact_logits_of(self.real_tokens).tolist(),
+            self.f32_logits.tolist(),
+            strict=True,
+        )
+        for (low, a, logit, in_f32), (high, b, next_logit, next_in_f32) in pairwise(columns):
+            margin = self._in_ulp(high - low)
+            ends = in_f32 != next_in_f32
+            if logit != next_logit:
+                yield Tie(a, b, "accumulation", None, margin)
+            elif isinf(logit):
+                yield Tie(a, b, "saturation", "overflow", margin, ends)
+            elif logit == 0:
+                yield Tie(a, b, "saturation", "underflow", margin, ends)
+            else:
+                yield Tie(a, b, "rounding", None, margin, ends)
 
     def _without_reals(self) -> Iterator[Tie]:
         """Yield what joins the rows without a real number to each other, and to the reals."""
-        tokens = self.without_real.tolist()
-        if not tokens:
+        tokens = self.without_real
+        if not len(tokens):
             return
-        first = tokens[0]
-        for token in tokens[1:]:
-            same = _equal(self._exact_logit(first), self._exact_logit(token))
-            yield Tie(first, token, "non-finite" if same else "accumulation")
-        if self.reals:
+        first, *others = tokens.tolist()
+        own, *logits = self._exact_logits_of(tokens).tolist()
+        for token, logit in zip(others, logits, strict=True):
+            yield Tie(first, token, "non-finite" if _equal(own, logit) else "accumulation")
+        if len(self.real_tokens):
             # Of the reals the one nearest to an infinity.
             n = -1 if self.value > 0 else 0
             token = int(self.real_tokens[n])
-            if not _equal(self._exact_logit(first), self._exact_logit(token)):
+            if not _equal(own, float(self._exact_logits_of(self.real_tokens)[n])):
                 yield Tie(token, first, "accumulation")
             else:
                 ends = bool(np.isfinite(self.f32_logits[n]))
                 yield Tie(token, first, "saturation", "overflow", None, ends)
 
-    def _exact_logit(self, token: int) -> float:
-        return float(self.exact_logits[np.searchsorted(self.token_ids, token)])
+    def _exact_logits_of(self, tokens: TokenIds) -> Float64s:
+        return self.exact_logits[np.searchsorted(self.token_ids, tokens)]
 
-    def _in_ulp(self, difference: Fraction) -> Fraction | None:
-        unit = self.ulp
-        return None if np.isnan(unit) else difference / Fraction(unit)
+    def _in_ulp(self, difference: int) -> Fraction | None:
+        """Return a difference of numerators in units in the last place."""
+        return None if self._unit is None else Fraction(difference, self._unit)
+
+    @cached_property
+    def _unit(self) -> int | None:
+        """The unit in the last place, times `DENOMINATOR`."""
+        return None if np.isnan(self.ulp) else int(Fraction(self.ulp) * DENOMINATOR)
 
 
 def tied_class(
@@ -224,7 +240,7 @@ def tied_class(
         row_of=row_of.astype(np.intp),
         row_tokens=row_tokens,
         real_of=real_of,
-        reals=found.values,
+        reals=found,
         real_tokens=real_tokens.astype(np.int32),
         exact_logits=exact_logits[token_ids],
         f32_logits=decided_dots(matrix, real_tokens, h, F32)[0],

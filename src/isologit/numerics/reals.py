@@ -14,7 +14,8 @@ from isologit.numerics.stored import Matrix, Vector
 
 # Rows whose words are looked at together for an infinity or a NaN.
 _CHECKED_ROWS = 4096
-_DENOMINATOR = 1 << -accumulator.LOWEST_EXPONENT
+#: Every real dot product here is an integer over this power of two.
+DENOMINATOR = 1 << -accumulator.LOWEST_EXPONENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +24,20 @@ class Reals:
 
     Parameters
     ----------
-    values
-        The q distinct ones, ascending.
+    numerators
+        The q distinct ones, ascending, times `DENOMINATOR`: integers, whose differences cost a
+        hundredth of those of fractions.
     labels
         ``[n]``, which of them each is.
     """
 
-    values: tuple[Fraction, ...]
+    numerators: tuple[int, ...]
     labels: npt.NDArray[np.intp]
+
+    @property
+    def values(self) -> tuple[Fraction, ...]:
+        """The q distinct real numbers, ascending."""
+        return tuple(Fraction(numerator, DENOMINATOR) for numerator in self.numerators)
 
 
 def distinct_reals(matrix: Matrix, rows: npt.NDArray[np.intp], hidden_state: Vector) -> Reals:
@@ -55,7 +62,7 @@ def distinct_reals(matrix: Matrix, rows: npt.NDArray[np.intp], hidden_state: Vec
 
     Notes
     -----
-    Time: n·d additions of some 4 ns, shared by the threads, and some 5 µs for each distinct number.
+    Time: n·d additions of some 4 ns, shared by the threads, and a few µs for each distinct number.
     """
     h = hidden_state.values
     # The accumulator has no digits for these, and does not look.
@@ -82,7 +89,7 @@ def distinct_reals(matrix: Matrix, rows: npt.NDArray[np.intp], hidden_state: Vec
     distinct = sorted(set(sums))
     place = {value: n for n, value in enumerate(distinct)}
     return Reals(
-        tuple(Fraction(value, _DENOMINATOR) for value in distinct),
+        tuple(distinct),
         np.array([place[value] for value in sums], dtype=np.intp),
     )
 
