@@ -40,6 +40,7 @@ OF_THE_JOB = (
     *("policy", "rules", "rule_facts", "checking"),
     *("exportable", "selection", "result_files"),
     *("comparing", "diff_sides", "diff_findings", "diff_rows"),
+    *("explaining", "tie_findings"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}
