@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from isologit.equivalence.partition import Relation
 from isologit.record import Model, Record
+from isologit.states_findings import GreedyFacts, MeetFacts, StatesFacts
 from isologit.token_findings import TokensFacts
 
 if TYPE_CHECKING:
@@ -203,7 +204,11 @@ class PairwiseFacts(Record, frozen=True, kw_only=True):
 
 
 class StateFacts(Record, frozen=True, kw_only=True):
-    """The hidden state; ``norm_ratio`` is ‖(h − β) ⊘ γ‖/√d, below 1 where a norm can output it."""
+    """The hidden state; ``norm_ratio`` is ‖(h − β) ⊘ γ‖/√d, below 1 where a norm can output it.
+
+    ``rescaled_from`` is that of the state that was asked for, where it was put on the rim of what
+    the norm outputs; null where it was not.
+    """
 
     kind: str
     token_ids: list[int]
@@ -213,6 +218,7 @@ class StateFacts(Record, frozen=True, kw_only=True):
     sha256: str
     reachable: bool | None
     norm_ratio: float | None
+    rescaled_from: float | None
     why: str
 
 
@@ -385,7 +391,7 @@ class Audit(Record, frozen=True, kw_only=True):
 
 
 class Classes(Record, frozen=True, kw_only=True):
-    """Row classes, and logit classes at one state where one was given."""
+    """Row classes, and logit classes at one state where one was given, or the meet of many."""
 
     schema: str = CLASSES_SCHEMA
     isologit: str
@@ -403,5 +409,9 @@ class Classes(Record, frozen=True, kw_only=True):
     own_class: ValueClass | None
     class_rows: ClassRows | None
     comparison: Comparison | None
+    states: StatesFacts | None
+    meet: MeetFacts | None
+    greedy: GreedyFacts | None
+    claims: dict[str, str]
     tokens: TokensFacts | None
     notes: list[str]

@@ -1,13 +1,17 @@
-"""``isologit classes``: row classes, and logit classes at one state."""
+"""``isologit classes``: row classes, and logit classes at one state or at many."""
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from isologit.cli import options
+from isologit.cli import many_states, options
 from isologit.cli.fetching import open_model
 from isologit.subject import LocatedSubject
+
+if TYPE_CHECKING:
+    from isologit.classes import At
 
 
 @click.command("classes")
@@ -23,13 +27,19 @@ from isologit.subject import LocatedSubject
     "--state",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="State: a hidden state of your own (.npy, .safetensors).",
+    help="State: a hidden state of your own (.npy, .safetensors), or all that the file holds.",
 )
 @click.option(
     "--index",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Which state of a file that holds several, from 0.",
+    help="One state alone of a file that holds several, from 0.",
+)
+@many_states.options
+@click.option(
+    "--reachable",
+    is_flag=True,
+    help="Put the state where the final norm could output it: same direction, norm ratio 1.",
 )
 @options.pole_options
 @options.directory_option
@@ -41,35 +51,41 @@ def command(
     members: Path | None,
     state: Path | None,
     index: int | None,
+    many: many_states.Asked,
+    reachable: bool,
     pole: str | None,
     axes: str,
     output: Path | None,
     force: bool,
     shared: options.Shared,
 ) -> None:
-    """Row classes of a checkpoint; with a state, the logit classes there.
+    """Row classes of a checkpoint; with a state, the logit classes there; with many, their meet.
 
     The state is one of --token, --members, --pole and --state. At a pole without DIST it is as
-    long as the mean row of the fullest cosine class there.
+    long as the mean row of the fullest cosine class there. Many states are those of a --state FILE
+    that holds several, or --random.
     """
-    from isologit.checkpoint.state_file import read_state
     from isologit.output.directory import check_target
     from isologit.output.members import read_members
-    from isologit.request import FileState, Members, Pole
 
     place = options.pole_of(pole, axes)
-    given = [x for x in (token, members, state, place) if x is not None]
+    given = [x for x in (token, members, state, place, many.random) if x is not None]
     if len(given) > 1:
-        raise click.UsageError("give at most one of --token, --members, --pole and --state")
+        raise click.UsageError(
+            "give at most one of --token, --members, --pole, --state and --random"
+        )
     if index is not None and state is None:
         raise click.UsageError("--index chooses among the states of --state FILE; give that too")
     if output is not None:
         check_target(output, force=force)
-    at: Members | Pole | FileState | int | None = token if token is not None else place
+    at: At = token if token is not None else place
     if members is not None:
         at = read_members(members)
-    elif state is not None:
-        at = FileState(read_state(state, index), str(state))
+    elif state is not None or many.random is not None:
+        at = many.states(state, index)
+    if reachable and (at is None or many_states.are_many(at)):
+        raise click.UsageError("--reachable is for one state: --token, --members, --pole, --state")
+    many.check(at, shared)
 
     def check(located: LocatedSubject) -> None:
         """Find before W is fetched what its number of rows has against the request."""
@@ -88,7 +104,13 @@ def command(
         from isologit.output.results import write_results
 
     with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
-        findings, arrays = classes_of(subject, at=at, progress=progress)
+        findings, arrays = classes_of(
+            subject,
+            at=at,
+            reachable=reachable,
+            how_far=many.how_far(progress, shared),
+            progress=progress,
+        )
         paths: list[Path] = []
         if output is not None:
             progress("writing")
