@@ -39,7 +39,8 @@ OF_THE_JOB = (
     *("record", "claims", "token_findings", "token_steps", "token_source", "listing"),
     *("policy", "rules", "rule_facts", "checking"),
     *("exportable", "selection"),
-    *("states_findings", "across_states", "certificates", "reachable_states"),
+    *("states_findings", "across_states", "state_sources"),
+    *("certificates", "reachable_states"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}

@@ -7,7 +7,6 @@ part can be kept, and gone on from.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,30 +17,23 @@ from isologit.checkpoint.state_file import StoredStates
 from isologit.checkpoint.wording import counted, listed
 from isologit.claims import BOUND, EXACT, sampled
 from isologit.equivalence.meet import LogitMeet
-from isologit.equivalence.norm_range import NormRange
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import RowClasses
-from isologit.equivalence.states import (
-    PRE_NORM_ABOVE,
-    PRE_NORM_BELOW,
-    Reachability,
-    State,
-    looks_like_pre_norm,
-    reachability,
-)
+from isologit.equivalence.states import State, reachability
 from isologit.errors import ResultsError, StateError
 from isologit.numerics.many_states import logits_at_states
-from isologit.numerics.stored import Matrix, Vector
+from isologit.numerics.stored import Vector
 from isologit.request import RandomStates
-from isologit.states_findings import (
-    DistinctLogits,
-    GreedyFacts,
-    Growth,
-    MeetClass,
-    MeetFacts,
-    MinMedianMax,
-    StatesFacts,
+from isologit.state_sources import (
+    Source,
+    figures_of,
+    identity_of,
+    n_distinct,
+    pre_norm_note,
+    source_of,
+    states_facts,
 )
+from isologit.states_findings import GreedyFacts, Growth, MeetClass, MeetFacts, StatesFacts
 from isologit.subject import Subject
 from isologit.token_steps import class_tokens
 from isologit.tokens.table import TokenTable
@@ -154,7 +146,7 @@ def across_states(
             f"many states are computed exactly, got --arithmetic {subject.settings.arithmetic.name}"
             "; leave it out, or choose one state with --index"
         )
-    run = _Run(subject, rows, _source(subject, asked), how)
+    run = _Run(subject, rows, source_of(subject, asked), how)
     run.go()
     return run.result(table)
 
@@ -162,7 +154,7 @@ def across_states(
 class _Run:
     """The loop over parts, and what it knows."""
 
-    def __init__(self, subject: Subject, rows: RowClasses, source: "_Source", how: HowFar) -> None:
+    def __init__(self, subject: Subject, rows: RowClasses, source: Source, how: HowFar) -> None:
         self.subject, self.rows, self.source, self.how = subject, rows, source, how
         self.matrix = subject.head.matrix
         self.meet = LogitMeet.of_no_state(self.matrix.n_tokens)
@@ -173,7 +165,7 @@ class _Run:
         certifier = certifier_of(subject, rows) if how.with_greedy else None
         self.certifier = certifier
         self.table = None if certifier is None else CertificateTable(certifier.formats)
-        self.identity = _identity(subject, source, with_greedy=how.with_greedy)
+        self.identity = identity_of(subject, source, with_greedy=how.with_greedy)
         if how.kept is not None:
             self._go_on_from(how.kept)
 
@@ -205,7 +197,7 @@ class _Run:
         matrix = self.matrix.take(tokens) if partly else self.matrix
         logit_format = self.subject.logit_format
         values = logits_at_states(matrix, states, logit_format).values
-        figures = []
+        found = []
         for k, words in enumerate(states.words):
             here = values[k]
             of_shared = (
@@ -214,13 +206,13 @@ class _Run:
                 else (here[self.meet.tokens])
             )
             self._add(of_shared)
-            state = State("file", Vector(words, states.format), _NO_TOKENS)
+            state = State("file", Vector(words, states.format), np.empty(0, dtype=np.int32))
             reach = reachability(state, self.subject.head.norm)
-            figures.append(_figures(reach, -1 if partly else _n_distinct(here), rounded[k]))
+            found.append(figures_of(reach, -1 if partly else n_distinct(here), rounded[k]))
             if self.table is not None and self.certifier is not None:
-                found = self.certifier.at(state.vector, here.astype(np.float64), logit_format)
-                self.table.add(found)
-        self.figures.append({key: np.array([row[key] for row in figures]) for key in figures[0]})
+                logits = here.astype(np.float64)
+                self.table.add(self.certifier.at(state.vector, logits, logit_format))
+        self.figures.append({key: np.array([row[key] for row in found]) for key in found[0]})
 
     def _add(self, logits: npt.NDArray[np.float32]) -> None:
         before = self.meet.n_classes
@@ -261,8 +253,8 @@ class _Run:
         if kept.n_states > self.source.n_states:
             raise ResultsError(
                 f"--resume: {kept.n_states:,} states are done in the file there, and "
-                f"{self.source.n_states:,} were asked for; ask for as many or more, or name another "
-                "file"
+                f"{self.source.n_states:,} were asked for; ask for as many or more, or name "
+                "another file"
             )
         for first in range(0, kept.n_states, _MOST_IN_PART):
             states, _ = self.source.part(first, min(first + _MOST_IN_PART, kept.n_states))
@@ -295,9 +287,10 @@ class _Run:
     def result(self, table: Callable[[], TokenTable | None]) -> AcrossStates:
         columns, source = self._columns(), self.source
         partition = self.meet.partition()
-        states = _states_facts(self.subject, source, self.done, columns, self.digest.hexdigest())
+        states = states_facts(self.subject, source, self.done, columns, self.digest.hexdigest())
         at_random = source.seed is not None
-        claims = {"meet": sampled(self.done) if at_random else EXACT}
+        # Where all is told apart that can be, there is nothing left that other states could add.
+        claims = {"meet": sampled(self.done) if at_random and not self.complete else EXACT}
         if self.table is not None:
             claims["greedy"] = BOUND
             if at_random:
@@ -351,151 +344,19 @@ class _Run:
         if states.rounded:
             notes.append(
                 f"{counted(states.rounded, 'value')} of {states.file} had to be rounded to "
-                f"{self.matrix.format.torch}, the format of W; the figures are of the rounded states"
+                f"{self.matrix.format.torch}, the format of W; figures are of the rounded states"
             )
         if states.pre_norm and states.ratio is not None:
             notes.append(pre_norm_note(states.pre_norm, states.n, states.ratio))
-        after = {"bias": self.subject.head.bias, "scale": self.subject.head.scale}
-        after["softcap"] = self.subject.head.softcap
+        head = self.subject.head
+        after = {"bias": head.bias, "scale": head.scale, "softcap": head.softcap}
         named = [name for name, there in after.items() if there is not None]
         if named:
             notes.append(f"logits are the product's, before the head's {listed(named)}")
         return notes + (certificates.notes(self.subject) if self.how.with_greedy else [])
 
 
-def pre_norm_note(count: int, total: int, ratio: MinMedianMax) -> str:
-    """Return the warning that states are none that a final norm outputs, and what to do."""
-    which = "the state looks like a pre-norm state"
-    if total > 1:
-        which = f"{count:,} of {total:,} states look like pre-norm states"
-    extent = f"{ratio.min:.4g}" if total == 1 else f"{ratio.min:.4g} to {ratio.max:.4g}"
-    return (
-        f"{which}: ‖(h − β) ⊘ γ‖/√d is {extent}, and a trained model's final norm outputs about 1 "
-        f"(not below {PRE_NORM_BELOW:g} nor above {PRE_NORM_ABOVE:g}); capture what the head gets, "
-        "with a forward pre-hook on model.get_output_embeddings() (docs/states.md)"
-    )
-
-
-_NO_TOKENS = np.empty(0, dtype=np.int32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """States in the compute format, in parts, with how many values of each had to be rounded."""
-
-    n_states: int
-    kind: Literal["file", "random"]
-    file: str | None
-    seed: int | None
-    part: Callable[[int, int], tuple[Matrix, list[int]]]
-
-
-def _source(subject: Subject, asked: StoredStates | RandomStates) -> _Source:
-    matrix = subject.head.matrix
-    if isinstance(asked, RandomStates):
-        norm_range = NormRange.of(subject.head.norm, matrix.width)
-        norm_range = norm_range or NormRange.assumed(matrix.width)
-        seed, drawn = asked.seed, norm_range
-
-        def random_part(first: int, stop: int) -> tuple[Matrix, list[int]]:
-            states = drawn.random_states(first, stop, seed=seed, format_=matrix.format)
-            return states, [0] * (stop - first)
-
-        return _Source(asked.n_states, "random", None, seed, random_part)
-    if asked.width != matrix.width:
-        raise StateError(
-            f"{asked.where}: states of {asked.width} values; this model's hidden state has "
-            f"{matrix.width}"
-        )
-    stored = asked
-
-    def file_part(first: int, stop: int) -> tuple[Matrix, list[int]]:
-        values = stored.part(first, stop)
-        states = Matrix.of_values(values, matrix.format)
-        kept = states.rows(np.arange(stop - first))
-        changed = ~((values == kept) | np.isnan(values))
-        return states, changed.sum(axis=1).tolist()
-
-    return _Source(asked.n_states, "file", asked.where, None, file_part)
-
-
-def _identity(subject: Subject, source: _Source, *, with_greedy: bool) -> dict[str, str]:
-    """Return what the figures depend on besides the states, by the word that an error uses."""
-    head, norm = subject.head, subject.head.norm
-    numbers = sha256()
-    for vector in (norm.gamma, norm.beta):
-        numbers.update(b"none" if vector is None else np.ascontiguousarray(vector).tobytes())
-    bias = "none" if head.bias is None else sha256(head.bias.words.tobytes()).hexdigest()
-    shape = f"{head.matrix.n_tokens} × {head.matrix.width}"
-    return {
-        "matrix": f"{subject.sha256} {shape} {head.matrix.stored_as}",
-        "norm": f"{norm.kind} {numbers.hexdigest()[:16]} {norm.eps}",
-        "bias": bias,
-        "logit format": subject.logit_format.name,
-        "source of states": source.kind if source.seed is None else f"random, seed {source.seed}",
-        "greedy certificate": "asked for" if with_greedy else "left out",
-        "version of isologit": subject.version,
-    }
-
-
-def _figures(reach: Reachability, n_distinct: int, rounded: int) -> dict[str, Any]:
-    ratio = np.nan if reach.norm_ratio is None else reach.norm_ratio
-    code = -1 if reach.reachable is None else int(reach.reachable)
-    return {
-        "ratio": np.float64(ratio),
-        "reachable": np.int8(code),
-        "pre_norm": np.int8(looks_like_pre_norm(reach)),
-        "distinct": np.int32(n_distinct),
-        "rounded": np.int32(rounded),
-    }
-
-
-def _n_distinct(logits: npt.NDArray[np.float32]) -> int:
-    """Return how many distinct logits there are; NaN is one."""
-    ascending = np.sort(logits)
-    n_nan = int(np.isnan(logits).sum())
-    steps = int((ascending[1:] != ascending[:-1]).sum())
-    # Each NaN differs from its neighbour.
-    return 1 + steps - max(n_nan - 1, 0)
-
-
 def _is_round(count: int) -> bool:
     """Return whether a count is 1, 2 or 5 times a power of ten."""
     digits = str(count)
     return digits[0] in "125" and not digits[1:].strip("0")
-
-
-def _states_facts(
-    subject: Subject, source: _Source, done: int, columns: Columns, digest: str
-) -> StatesFacts:
-    ratios = columns["ratio"][~np.isnan(columns["ratio"])]
-    counted_distinct = columns["distinct"][columns["distinct"] >= 0]
-    known = NormRange.of(subject.head.norm, subject.head.matrix.width) is not None
-    return StatesFacts(
-        n=done,
-        asked=source.n_states,
-        source=source.kind,
-        file=source.file,
-        seed=source.seed,
-        dtype=subject.head.matrix.format.name,
-        norm="known" if known else "assumed",
-        ratio=MinMedianMax(**_extent(ratios)) if len(ratios) else None,
-        unreachable=int((columns["reachable"] == 0).sum()),
-        undecided=int((columns["reachable"] < 0).sum()),
-        pre_norm=int(columns["pre_norm"].sum()),
-        rounded=int(columns["rounded"].sum()),
-        distinct_logits=DistinctLogits(n=len(counted_distinct), **_extent(counted_distinct))
-        if len(counted_distinct)
-        else None,
-        sha256=digest,
-    )
-
-
-def _extent(values: npt.NDArray[Any]) -> dict[str, Any]:
-    ascending = np.sort(values)
-    median = ascending[(len(ascending) - 1) // 2]
-    return {
-        "min": ascending[0].item(),
-        "median": median.item(),
-        "max": ascending[-1].item(),
-    }

@@ -1,4 +1,4 @@
-"""The greedy certificate as a step of a job: at each of some states, kept as columns, as a record."""
+"""The greedy certificate as a step of a job: at some states, kept as columns, as a record."""
 
 from dataclasses import dataclass, field
 from typing import Any

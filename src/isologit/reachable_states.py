@@ -1,8 +1,8 @@
 """Simulated states, put where the final norm could output them; captured ones, held against it."""
 
-from isologit.across_states import pre_norm_note
 from isologit.equivalence.norm_range import NormRange
 from isologit.equivalence.states import State, looks_like_pre_norm, reachability, rescaled_state
+from isologit.state_sources import pre_norm_note
 from isologit.states_findings import MinMedianMax
 from isologit.subject import Subject
 

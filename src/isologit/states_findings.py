@@ -115,7 +115,8 @@ class GreedyShare(Record, frozen=True, kw_only=True):
 class GreedyFormat(Record, frozen=True, kw_only=True):
     """The verdict at one state for one output format.
 
-    ``top_ids`` are tokens that hold the largest exact logit on its grid, the lowest ids of ``n_top``.
+    ``top_ids`` are the lowest ids of the ``n_top`` tokens that hold the largest exact logit on its
+    grid.
     """
 
     verdict: Verdict

@@ -45,8 +45,8 @@ class Arrays:
     """What the output files hold beside the findings.
 
     `norms` are of the rows, in W's format; `with_entries` says whether what `entries` gives is
-    wanted too; `tokens` are who the rows are, `evidence` traces of their training, and `meet` tokens
-    that no state of many told apart.
+    wanted too; `tokens` are who the rows are, `evidence` traces of their training, and `meet` the
+    tokens that no state of many told apart.
     """
 
     subject: Subject

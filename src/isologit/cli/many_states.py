@@ -70,7 +70,7 @@ class Asked:
             with_greedy=self.greedy,
             kept=kept,
             keep=keep,
-            advance=_Shown(progress, shared, self.resume).advance,
+            advance=_Shown(progress, shared, self).advance,
         )
 
 
@@ -135,8 +135,9 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
 class _Shown:
     """How far a run is: a bar on a terminal, and one line elsewhere if it takes long."""
 
-    def __init__(self, progress: Progress, shared: Shared, resume: Path | None) -> None:
-        self._progress, self._shared, self._resume = progress, shared, resume
+    def __init__(self, progress: Progress, shared: Shared, asked: Asked) -> None:
+        self._progress, self._shared = progress, shared
+        self._resume, self._with_greedy = asked.resume, asked.greedy
         self._begun: list[tuple[int, float]] = []
         self._said = False
 
@@ -163,7 +164,10 @@ class _Shown:
 
     def _seconds_left(self, total: int) -> float | None:
         """Return an estimate from what has been measured; None where nothing has."""
-        # The first part compiles and warms up: as soon as there is another, it does not count.
+        # The first part compiles and warms up: as soon as there is another, it does not count. And
+        # where only what still shares a class is computed, it says nothing of the others.
+        if len(self._begun) < (2 if self._with_greedy else 3):
+            return None
         measured = self._begun[1:] if len(self._begun) > 2 else self._begun
         (first, since), (done, now) = measured[0], measured[-1]
         if done == first:

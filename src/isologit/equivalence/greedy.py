@@ -211,11 +211,15 @@ class _Real:
     bias: Fraction | None
 
     @property
+    def _bias(self) -> Fraction:
+        return Fraction(0) if self.bias is None else self.bias
+
+    @property
     def logit(self) -> Fraction:
-        return self.product + (self.bias or 0)
+        return self.product + self._bias
 
     def error(self, factor: Fraction) -> Fraction:
-        return factor * (self.size + abs(self.bias or 0)) + self.lost
+        return factor * (self.size + abs(self._bias)) + self.lost
 
     def ends(self, factor: Fraction, format_: Format) -> tuple[Fraction | float, Fraction | float]:
         """Return the least and the largest that a device can compute, after the output rounding.

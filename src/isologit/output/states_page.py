@@ -1,4 +1,4 @@
-"""The parts of a page about many hidden states: what they are, their meet, the top token at each."""
+"""Parts of a page about many hidden states: what they are, their meet, the top token at each."""
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -81,7 +81,7 @@ def _meet(facts: MeetFacts) -> list[str]:
             f"  {counted(facts.distinct, 'class', 'classes')}, as many as distinct rows; the last "
             f"were told apart by state {facts.last_growth:,}",
         ]
-    found = [
+    return [
         f"{counted(facts.tokens_in_classes, 'token')} in "
         f"{counted(facts.classes, 'class', 'classes')} of two or more: {facts.rows_classes:,} of "
         f"these are one row class, {facts.joined:,} hold different rows",
@@ -89,7 +89,6 @@ def _meet(facts: MeetFacts) -> list[str]:
         f"{facts.distinct_rows:,} distinct rows: {facts.distinct_rows - facts.distinct:,} fewer; "
         f"the last tokens were told apart by state {facts.last_growth:,}",
     ]
-    return found
 
 
 def _classes(facts: MeetFacts) -> list[RenderableType]:
