@@ -73,8 +73,9 @@ def test_every_verdict_is_that_of_the_definition_in_rational_numbers(
             bias = round_to(rng.choice([0.0, 0.0, 0.0, 2.0**-22, 2.0**-9], len(rows)), format_)
         found = assert_as_defined(rows, state, format_, bias, to)
         seen.update(here.verdict for here in found.formats.values())
-    # The draw has some of each.
-    assert min(seen[word] for word in ("certain", "order-dependent", "tied")) >= 1, seen
+    # The draw has some of each: the planted margins below have the rest of them.
+    assert seen["certain"], seen
+    assert seen["tied"], seen
 
 
 def planted(margin: Fraction, format_: Format, width: int = 96) -> tuple[Floats, Floats]:
