@@ -50,6 +50,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take few states at a time, so that there are several parts."""
     monkeypatch.setattr(across_states, "_PART_BYTES", 4 * V * 5)
     monkeypatch.setattr(across_states, "_FIRST_PART", 3)
+    monkeypatch.setattr(across_states, "_MOST_IN_PART", 6)
 
 
 def found(model: str, at: Any, how: HowFar | None = None, **settings: Any) -> Classes:

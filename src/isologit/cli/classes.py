@@ -86,6 +86,7 @@ def command(
     if reachable and (at is None or many_states.are_many(at)):
         raise click.UsageError("--reachable is for one state: --token, --members, --pole, --state")
     many.check(at, shared)
+    kept = many.kept()
 
     def check(located: LocatedSubject) -> None:
         """Find before W is fetched what its number of rows has against the request."""
@@ -108,7 +109,7 @@ def command(
             subject,
             at=at,
             reachable=reachable,
-            how_far=many.how_far(progress, shared),
+            how_far=many.how_far(kept, progress, shared),
             progress=progress,
         )
         paths: list[Path] = []

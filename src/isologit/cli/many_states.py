@@ -57,15 +57,23 @@ class Asked:
         elif shared.settings.arithmetic.name != "exact":
             raise click.UsageError("many states are computed exactly; leave out --arithmetic")
 
-    def how_far(self, progress: Progress, shared: Shared) -> "HowFar":
+    def kept(self) -> "Kept | None":
+        """Return what an earlier run left in the file of ``--resume``, if there is one."""
+        if self.resume is None:
+            return None
+        from isologit.output.resume_file import read_kept
+
+        return read_kept(self.resume)
+
+    def how_far(self, kept: "Kept | None", progress: Progress, shared: Shared) -> "HowFar":
         """Return how a run over many states goes: from where, what is kept, what is shown."""
         from isologit.across_states import HowFar
 
-        kept, keep = None, _keep_nothing
+        keep: Callable[[Kept], None] = _keep_nothing
         if self.resume is not None:
-            from isologit.output.resume_file import read_kept, write_kept
+            from isologit.output.resume_file import write_kept
 
-            kept, keep = read_kept(self.resume), partial(write_kept, self.resume)
+            keep = partial(write_kept, self.resume)
         return HowFar(
             with_greedy=self.greedy,
             kept=kept,
