@@ -145,7 +145,7 @@ class _Shown:
 
     def __init__(self, progress: Progress, shared: Shared, asked: Asked) -> None:
         self._progress, self._shared = progress, shared
-        self._resume, self._with_greedy = asked.resume, asked.greedy
+        self._resume = asked.resume
         self._begun: list[tuple[int, float]] = []
         self._said = False
 
@@ -172,14 +172,12 @@ class _Shown:
 
     def _seconds_left(self, total: int) -> float | None:
         """Return an estimate from what has been measured; None where nothing has."""
-        # The first part compiles and warms up: as soon as there is another, it does not count. And
-        # where only what still shares a class is computed, it says nothing of the others.
-        if len(self._begun) < (2 if self._with_greedy else 3):
+        # The first part is small, compiles, and where only what still shares a class is computed
+        # says nothing of the others: it does not count.
+        if len(self._begun) < 3:
             return None
-        measured = self._begun[1:] if len(self._begun) > 2 else self._begun
+        measured = self._begun[1:]
         (first, since), (done, now) = measured[0], measured[-1]
-        if done == first:
-            return None
         return (total - done) * (now - since) / (done - first)
 
 
