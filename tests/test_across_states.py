@@ -19,6 +19,7 @@ from isologit.errors import ResultsError, StateError
 from isologit.findings import Classes
 from isologit.numerics import exact
 from isologit.numerics.formats import BF16, F16, F32
+from isologit.numerics.many_states import logits_at_states
 from isologit.output.json_text import to_json
 from isologit.request import RandomStates
 from isologit.subject import Settings, open_subject
@@ -101,11 +102,10 @@ def test_states_are_taken_in_parts_and_without_the_certificate_few_tokens_are_co
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes: list[tuple[int, int]] = []
-    compute = across_states.logits_at_states
 
     def seen(matrix: Any, states: Any, to: Any) -> Any:
         shapes.append((states.n_tokens, matrix.n_tokens))
-        return compute(matrix, states, to)
+        return logits_at_states(matrix, states, to)
 
     monkeypatch.setattr(across_states, "logits_at_states", seen)
     found(model, RandomStates(K, 0))

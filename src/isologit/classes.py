@@ -96,6 +96,7 @@ def classes_of(
         state = spherical_state(unit, distance, matrix.format)
     here = greedy = None
     across: AcrossStates | None = None
+    centre = state
     if reachable and state is not None:
         state = reachable_states.on_the_rim(subject, state)
     if isinstance(at, StoredStates | RandomStates):
@@ -129,8 +130,8 @@ def classes_of(
         reference=steps.reference(cluster, pole) if here else None,
         axes=steps.axes_facts(axes),
         state=here.state_facts if here else None,
-        centroid=steps.centroid_facts(subject, state, norms, cluster.token_ids)
-        if state and cluster
+        centroid=steps.centroid_facts(subject, centre, norms, cluster.token_ids)
+        if centre and cluster
         else None,
         logits=here.logit_facts if here else None,
         own_class=here.own_class if here else None,

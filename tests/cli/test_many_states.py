@@ -14,6 +14,7 @@ import pytest
 from checkpoints import gaussian, write_llama
 from cli.command import isologit, read_terminal, start
 from isologit import across_states
+from isologit.numerics.many_states import logits_at_states
 from isologit.output.resume_file import read_kept
 
 V, D = 300, 16
@@ -104,7 +105,7 @@ def test_an_interrupted_run_goes_on_to_the_same_page(
 ) -> None:
     arguments = ["classes", model, "--random", 500, *options, "--json"]
     whole = isologit(*arguments)
-    compute, calls = across_states.logits_at_states, 0
+    compute, calls = logits_at_states, 0
 
     def interrupted(*given: Any) -> Any:
         nonlocal calls

@@ -4,7 +4,6 @@ The verdict here is the definition in rational numbers, over every token: slow, 
 from the package.
 """
 
-from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from oracle import fraction_oracle as oracle
 
 Floats = npt.NDArray[np.float64]
+Ends = list[Fraction | float]
 U = Fraction(1, 2**24)
 PRECISION = {"bf16": 8, "f16": 11, "f32": 24}
 
@@ -58,9 +58,10 @@ class Model:
         share = factor(self.n_terms, self.format, truncating=truncating)
         return [share * (size + abs(b)) for size, b in zip(self.sizes, self.biases, strict=True)]
 
-    def ends(self, out: str, *, truncating: bool = False) -> tuple[Sequence[object], ...]:
+    def ends(self, out: str, *, truncating: bool = False) -> tuple[Ends, Ends]:
         """Return the least and the largest that a device can compute, a token each."""
-        lows, highs = [], []
+        lows: Ends = []
+        highs: Ends = []
         for product, bias, logit, error in zip(
             self.products, self.biases, self.logits, self.errors(truncating=truncating), strict=True
         ):
@@ -68,7 +69,7 @@ class Model:
                 lows.append(logit - error)
                 highs.append(logit + error)
                 continue
-            both = [[rounded(logit + sign * error, out)] for sign in (-1, 1)]
+            both: list[Ends] = [[rounded(logit + sign * error, out)] for sign in (-1, 1)]
             if self.biased:
                 for ends, sign in zip(both, (-1, 1), strict=True):
                     late = rounded(product + sign * error, out)
@@ -94,7 +95,7 @@ class Model:
         """Return the verdict by its definition."""
         lows, highs = self.ends(out, truncating=truncating)
         top = self.top()
-        if all(lows[top] > high for n, high in enumerate(highs) if n != top):  # type: ignore[operator]
+        if all(lows[top] > high for n, high in enumerate(highs) if n != top):
             return "certain"
         grid = self.on_grid(out)
         return "tied" if grid.count(max(grid)) > 1 else "order-dependent"

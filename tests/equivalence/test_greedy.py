@@ -123,7 +123,7 @@ def test_the_rounding_to_16_bits_decides_as_the_bound_does(inside: bool) -> None
     """The top lies one bound above the midpoint of two bf16 numbers, the other far below it."""
     width = 64
     rows = np.zeros((2, width))
-    rows[:, :3] = [[1, 2.0**-8, 0], [1, 0, 0]]
+    rows[:, 0], rows[0, 1] = 1, 2.0**-8
     rows[0, 4:] = 2.0**-26 * np.where(np.arange(width - 4) % 2, 1, -1)
     error = Model(rows, np.ones(width), "bf16").errors()[0]
     share = Fraction(99, 100) if inside else Fraction(101, 100)
@@ -294,7 +294,7 @@ def test_identical_rows_at_the_top_are_told_from_others_that_tie() -> None:
 
 
 def test_rows_that_differ_by_the_sign_of_a_zero_are_identical() -> None:
-    found = certificate([[2.0, 0.0], [2.0, -0.0], [1, 0]], [1, 1]).formats["f32"]
+    found = certificate([[2.0, 0.0], [2.0, -0.0], [1.0, 0.0]], [1.0, 1.0]).formats["f32"]
     assert (found.verdict, found.identical) == ("tied", True)
 
 

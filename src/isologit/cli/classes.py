@@ -36,11 +36,7 @@ if TYPE_CHECKING:
     help="One state alone of a file that holds several, from 0.",
 )
 @many_states.options
-@click.option(
-    "--reachable",
-    is_flag=True,
-    help="Put the state where the final norm could output it: same direction, norm ratio 1.",
-)
+@options.reachable_option
 @options.pole_options
 @options.directory_option
 @options.force_option

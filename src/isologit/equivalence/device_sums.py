@@ -65,7 +65,7 @@ _COMMON = (
     "products and sums are binary32, added in any order, with fused multiply-adds or without",
     "no TF32, and no partial sum is rounded to 16 bits (split-K reductions stay in float32)",
     "a logit is rounded to the output format once, or kept in float32",
-    "numbers below float32's normal range may be flushed to zero",
+    "numbers below float32's normal range may be flushed to zero; float16's own small ones are not",
 )
 #: Additions as IEEE 754 has them: CPUs, and GPU kernels that do without tensor cores.
 ROUNDING: Final = SumModel(

@@ -265,7 +265,9 @@ def state(facts: StateFacts) -> list[str]:
     }[facts.reachable]
     kind = kinds[facts.kind]
     if facts.rescaled_from is not None:
-        kind += f", rescaled to where the final norm can output it (from {facts.rescaled_from:.4g})"
+        before = facts.rescaled_from
+        ratio = "" if np.isnan(before) else f" (from {before:.4g})"
+        kind += f", rescaled to where the final norm can output it{ratio}"
     return [
         f"{kind[0].upper()}{kind[1:]}",
         f"  Norm: {number(facts.norm, facts.dtype, 6)}   Dtype: {FORMAT_NAMES[facts.dtype]}",
