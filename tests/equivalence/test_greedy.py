@@ -136,6 +136,22 @@ def test_the_rounding_to_16_bits_decides_as_the_bound_does(inside: bool) -> None
     assert here["f32"].verdict == "certain"
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_rounding_to_16_bits_counts_the_other_s_error_too(inside: bool) -> None:
+    """The top is a bf16 number; the other lies below the midpoint under it by about one bound."""
+    width = 64
+    rows = np.zeros((2, width))
+    rows[:, 0], rows[0, 1], rows[1, 1] = 1, 2.0**-7, 2.0**-8
+    error = Model(rows, np.ones(width), "bf16").errors()[1]
+    rows[1, 2] = -round_to(float(error * Fraction(99 if inside else 101, 100)), BF16)
+    model = Model(rows, np.ones(width), "bf16")
+    below = 1 + Fraction(1, 2**8) - model.logits[1]
+    assert (below < model.errors()[1]) == inside
+    here = certificate(rows, np.ones(width)).formats
+    assert here["bf16"].verdict == ("order-dependent" if inside else "certain")
+    assert here["f32"].verdict == "certain"
+
+
 def in_order(terms: Singles) -> Singles:
     """Return sums ``[…]`` over the last axis in binary32, one term after the other."""
     return np.add.accumulate(terms, axis=-1, dtype=np.float32)[..., -1]
@@ -280,6 +296,18 @@ def test_cutting_off_can_exceed_what_rounding_can_and_stays_within_its_own_bound
     assert error < TRUNCATING.factor(width, exact_products=True) * size
 
 
+def test_a_token_far_below_may_still_come_out_on_top_if_its_terms_are_large() -> None:
+    """The third row's logit is negative, and the error of its terms larger than the top's logit."""
+    rows = np.zeros((3, 64))
+    rows[0, :3] = 64, -64, 2.0**-10
+    rows[1, 2] = 2.0**-12
+    rows[2, :3] = 512, -512, -(2.0**-9)
+    found = certificate(rows, np.ones(64)).formats
+    assert {here.verdict for here in found.values()} == {"order-dependent"}
+    rows[2, :2] = 8, -8
+    assert certificate(rows, np.ones(64)).formats["f32"].verdict == "certain"
+
+
 def test_identical_rows_at_the_top_are_told_from_others_that_tie() -> None:
     rows = np.array([[1, 0, 0], [2, 0, 0], [2, 0, 0], [2, 2.0**-10, 0]])
     twins = certificate(rows[:3], [1, 1, 1])
@@ -293,6 +321,15 @@ def test_identical_rows_at_the_top_are_told_from_others_that_tie() -> None:
     assert f32.verdict == "certain"
 
 
+def test_what_binary64_cannot_tell_apart_is_told_apart() -> None:
+    rows = np.array([[1.0, 0.0, 0.0], [1.0, 2.0**-60, 0.0], [1.0, 0.0, 2.0**-61]])
+    found = certificate(rows, [1.0, 1.0, 1.0])
+    assert (found.token_id, found.runner_up, found.margin) == (1, 2, 2.0**-61)
+    # 1 + 3·2^-8 lies halfway between two bf16 numbers and goes up, to the even one.
+    rows = np.array([[1.0, 3 * 2.0**-8], [1 + 2.0**-6, 0.0]])
+    assert certificate(rows, [1.0, 1.0]).formats["bf16"].top_ids.tolist() == [0, 1]
+
+
 def test_rows_that_differ_by_the_sign_of_a_zero_are_identical() -> None:
     found = certificate([[2.0, 0.0], [2.0, -0.0], [1.0, 0.0]], [1.0, 1.0]).formats["f32"]
     assert (found.verdict, found.identical) == ("tied", True)
@@ -303,11 +340,26 @@ def test_a_bias_decides_and_may_be_added_after_the_rounding() -> None:
     found = certificate(rows, h, bias=[0.0, 1.0])
     assert (found.token_id, found.margin) == (1, 1.0)
     assert {here.verdict for here in found.formats.values()} == {"certain"}
-    # 256 + 1.5 is 257.5, which bf16 rounds to 258, as 256 + 1.5; but W·h = 257 − 2^-10 goes to
-    # 256 before 1 is added, or to 258 after it.
-    rows = np.array([[256, 1.5], [256, 1 - 2.0**-8]])
-    found = certificate(rows, [1, 1], bias=[0.0, 1.0])
-    assert found.formats["bf16"].verdict != "certain"
+
+
+@pytest.mark.parametrize(
+    ("products", "bias"),
+    [
+        # The other's 257.1 − 0.3 goes to 256, but its 257.1 alone to 258, as the top does.
+        ((257.1875, 257.09375), (0.0, -0.30078125)),
+        # The top's 256.9 + 0.3 goes to 258, but its 256.9 alone to 256, as the other does.
+        ((256.90625, 256.5), (0.30078125, 0.0)),
+    ],
+)
+def test_a_bias_may_be_added_after_the_product_is_rounded(
+    products: tuple[float, float], bias: tuple[float, float]
+) -> None:
+    rows = np.array([[256, product - 256] for product in products])
+    found = certificate(rows, [1.0, 1.0], bias=bias).formats
+    grid = Model(rows, np.ones(2), "bf16", np.array(bias)).on_grid("bf16")
+    assert grid == [258, 256]
+    assert found["bf16"].verdict == "order-dependent"
+    assert found["f32"].verdict == "certain"
 
 
 def test_numbers_beyond_a_narrow_format_tie_at_its_infinity() -> None:
@@ -322,6 +374,10 @@ def test_what_may_overflow_binary32_is_never_certain() -> None:
     rows = np.array([[2.0**100, 0, 0], [1, 2.0**120, -(2.0**120)]])
     found = certificate(rows, [1.0, 200.0, 200.0], F32).formats["f32"]
     assert found.verdict == "order-dependent"
+    # The first is ahead of any error, but the second's partial sums may be infinite.
+    rows[0, 0] = 2.0**110
+    assert certificate(rows, [1.0, 200.0, 200.0], F32).formats["f32"].verdict == "order-dependent"
+    rows[0, 0] = 2.0**100
     # In range, and the error of so large terms is above the other's logit.
     rows[1, 1:] *= 2.0**3
     assert certificate(rows, [1.0, 1.0, 1.0], F32).formats["f32"].verdict == "order-dependent"
