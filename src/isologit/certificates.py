@@ -61,12 +61,18 @@ def notes(subject: Subject) -> list[str]:
         for name, there in (("scale", head.scale), ("softcap", head.softcap))
         if there is not None
     ]
-    if not after:
-        return []
-    return [
-        f"the greedy certificate is of logits before the head's {' and '.join(after)}, which keeps "
-        "their order and may make equal what differs"
-    ]
+    found = []
+    if after:
+        found.append(
+            f"the greedy certificate is of logits before the head's {' and '.join(after)}, which "
+            "keeps their order and may make equal what differs"
+        )
+    if head.matrix.coding is not None:
+        found.append(
+            "the greedy certificate is of products with the decoded values of "
+            f"{head.matrix.stored_as}; an engine may multiply the stored ones, and round the state"
+        )
+    return found
 
 
 @dataclass
