@@ -290,7 +290,10 @@ class _Run:
         states = states_facts(self.subject, source, self.done, columns, self.digest.hexdigest())
         at_random = source.seed is not None
         # Where all is told apart that can be, there is nothing left that other states could add.
-        claims = {"meet": sampled(self.done) if at_random and not self.complete else EXACT}
+        claims = {
+            "meet": sampled(self.done) if at_random and not self.complete else EXACT,
+            "meet.growth": sampled(self.done) if at_random else EXACT,
+        }
         if self.table is not None:
             claims["greedy"] = BOUND
             if at_random:

@@ -34,6 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(across_states, "_PART_BYTES", 4 * V * 6)
     monkeypatch.setattr(across_states, "_FIRST_PART", 4)
+    monkeypatch.setattr(across_states, "_MOST_IN_PART", 20)
 
 
 def test_the_page_says_what_was_told_apart_and_what_is_on_top(model: Path) -> None:
@@ -103,7 +104,7 @@ def test_the_tables_hold_the_meet(model: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on_to_the_same_page(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
-    arguments = ["classes", model, "--random", 500, *options, "--json"]
+    arguments = ["classes", model, "--random", 120, *options, "--json"]
     whole = isologit(*arguments)
     compute, calls = logits_at_states, 0
 
@@ -120,7 +121,7 @@ def test_an_interrupted_run_goes_on_to_the_same_page(
     assert (ran.code, ran.out) == (130, "")
     left = read_kept(kept)
     assert left is not None
-    assert 4 < left.n_states < 500
+    assert 4 < left.n_states < 120
     again = isologit(*arguments, "--resume", kept)
     assert (again.code, again.out) == (0, whole.out)
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]

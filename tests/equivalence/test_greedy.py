@@ -65,7 +65,7 @@ def test_every_verdict_is_that_of_the_definition_in_rational_numbers(
 ) -> None:
     rng = np.random.default_rng(8)
     seen: Counter[str] = Counter()
-    for _ in range(12):
+    for _ in range(9):
         rows, state = close_calls(rng, 8, int(rng.integers(3, 9)))
         rows, state = round_to(rows, format_), round_to(state, format_)
         bias = None
@@ -236,8 +236,9 @@ def test_a_thousand_orders_of_summation_never_change_a_certain_token(format_: Fo
             if n % 20 == 0:
                 computed.append(fused(rows[:, order], h[order]))
         for name, here in found.formats.items():
-            out = [round_to(c.astype(np.float64), parse_format(name)) for c in computed]
-            tops = {tuple(np.flatnonzero(c == c.max()).tolist()) for c in out}
+            out = round_to(np.stack(computed).astype(np.float64), parse_format(name))
+            on_top = out == out.max(axis=1, keepdims=True)
+            tops = {tuple(np.flatnonzero(row).tolist()) for row in np.unique(on_top, axis=0)}
             if here.verdict == "certain":
                 certain += 1
                 assert tops == {(found.token_id,)}, (spread, name)

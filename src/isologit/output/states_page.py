@@ -26,7 +26,7 @@ def many_states(findings: Classes) -> list[RenderableType]:
         *section("Hidden states", _states(states)),
         *section(tagged("Tokens that no state told apart", claim), _meet(meet)),
         *_classes(meet),
-        *section(tagged("How the number of classes grows", claim), []),
+        *section(tagged("How the number of classes grows", findings.claims["meet.growth"]), []),
         _growth(meet),
     ]
 
