@@ -12,7 +12,7 @@ from isologit.equivalence.rows import RowClasses
 from isologit.equivalence.states import State
 from isologit.equivalence.values import TokenValues
 from isologit.numerics import exact
-from isologit.numerics.formats import F32, Format
+from isologit.numerics.formats import Format
 from isologit.states_findings import GreedyFacts, GreedyFormat, GreedyShare, GreedyState
 from isologit.subject import Subject
 
@@ -31,7 +31,7 @@ def certifier_of(subject: Subject, rows: RowClasses) -> Certifier | None:
     return Certifier(
         head.matrix,
         head.bias,
-        norms=exact.norms(head.matrix, F32).values,
+        norms=exact.norm_bounds(head.matrix),
         same=rows.values,
         formats=output_formats(subject.logit_format, head.matrix.format),
     )

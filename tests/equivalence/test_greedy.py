@@ -33,7 +33,7 @@ def certificate(
     certifier = Certifier(
         matrix,
         added,
-        norms=exact.norms(matrix, F32).values,
+        norms=exact.norm_bounds(matrix),
         same=row_classes(matrix, added).values,
         formats=output_formats(to, format_),
     )

@@ -103,7 +103,7 @@ class Certifier:
     bias
         ``[V]`` or None. It may be added to the sum in binary32, or to the rounded product.
     norms
-        ``[V]``, the rows' norms, each rounded once to binary32.
+        ``[V]``, upper bounds on the rows' norms.
     same
         Tokens of equal rows and biases.
     formats
@@ -123,8 +123,7 @@ class Certifier:
         self.formats = formats
         self.bias = None if bias is None else bias.values
         self.same = same
-        # No norm is larger than its rounding by more.
-        self._norms = norms * (1 + 2.0**-F32.precision) * ROOM + 2.0**F32.quantum_exponent
+        self._norms = norms
         exact_products = products_are_exact(matrix.format, matrix.format)
         n_terms = matrix.width + (bias is not None)
         self.factors = {
