@@ -195,9 +195,9 @@ class TestStatesFromFiles:
         found = isologit("classes", model, "--state", path, "--index", 1, "--json").json
         assert (found["state"]["kind"], found["logits"]["mode"]["value"]) == ("file", 3)
         assert found["logits"]["mode"]["token_ids"] == [1, 2]
-        refused = isologit("classes", model, "--state", path)
-        assert refused.code == StateError.exit_code
-        assert "holds 2 states; choose one with --index N" in refused.err
+        both = isologit("classes", model, "--state", path, "--json").json
+        assert (both["state"], both["logits"]) == (None, None)
+        assert (both["states"]["n"], both["states"]["file"]) == (2, str(path))
 
     def test_it_is_rounded_once_to_the_compute_format(self, model: Path) -> None:
         # 1 + 2^-8 + 2^-30 is nearer to 1 + 2^-7 in bf16; through binary32 it would be a tie.

@@ -41,6 +41,8 @@ OF_THE_JOB = (
     *("exportable", "selection", "result_files"),
     *("comparing", "diff_sides", "diff_findings", "diff_rows"),
     *("explaining", "tie_findings"),
+    *("states_findings", "across_states", "state_sources"),
+    *("certificates", "reachable_states"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from isologit import clusters, steps, token_steps
+from isologit import clusters, reachable_states, steps, token_steps
 from isologit.clusters import ClusterChoice
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.cluster import find_clusters
@@ -27,12 +27,14 @@ def audit(
     *,
     pole: Pole | None = None,
     members: Members | None = None,
+    reachable: bool = False,
     progress: Progress = silent,
 ) -> tuple[Audit, Arrays]:
     """Run the whole analysis on a checkpoint.
 
     The cluster is the given members; or the fullest cosine class at the pole, as the seed line
-    takes it; or what the finder finds. Without one, the state is the mean of all rows.
+    takes it; or what the finder finds. Without one, the state is the mean of all rows. With
+    `reachable` the logits are at the state that the final norm outputs in that one's direction.
 
     Raises
     ------
@@ -40,7 +42,11 @@ def audit(
         The checkpoint cannot be read, or the members or the pole cannot be used.
     """
     return audit_of(
-        open_subject(spec, settings or Settings()), pole=pole, members=members, progress=progress
+        open_subject(spec, settings or Settings()),
+        pole=pole,
+        members=members,
+        reachable=reachable,
+        progress=progress,
     )
 
 
@@ -49,6 +55,7 @@ def audit_of(
     *,
     pole: Pole | None = None,
     members: Members | None = None,
+    reachable: bool = False,
     progress: Progress = silent,
 ) -> tuple[Audit, Arrays]:
     """Run the whole analysis on an opened checkpoint; see `audit`."""
@@ -77,14 +84,15 @@ def audit_of(
         cluster = clusters.standing_out(found)
 
     progress("logits")
-    state = (
+    centre = (
         mean_state(matrix, rows.finite_rows, arithmetic)
         if cluster is None
         else centroid_state(matrix, cluster.token_ids, arithmetic)
     )
-    cosines = at_pole if at_pole is not None else steps.cosines_at(subject, state.vector)
+    cosines = at_pole if at_pole is not None else steps.cosines_at(subject, centre.vector)
     # A cluster file's own cosine is not this run's: it is computed again.
     cluster = None if cluster is None else clusters.with_cosine(cluster, cosines)
+    state = reachable_states.on_the_rim(subject, centre) if reachable else centre
     here = steps.at_state(subject, rows, state, cluster)
 
     refinement = None
@@ -99,6 +107,8 @@ def audit_of(
     finite = np.flatnonzero(rows.finite_rows).astype(np.int32)
     member_ids = finite if cluster is None else cluster.token_ids
     elsewhere = [] if members is None else clusters.other_matrix(members, subject.sha256)
+    if reachable:
+        elsewhere += reachable_states.assumed_norm_notes(subject)
     row_facts = RowFacts.of(rows, biased=subject.head.bias is not None)
     findings = Audit(
         isologit=subject.version,
@@ -112,7 +122,7 @@ def audit_of(
         axes=steps.axes_facts(axes),
         state=here.state_facts,
         cosines=ValueFacts.of(cosines),
-        centroid=steps.centroid_facts(subject, state, norms, member_ids),
+        centroid=steps.centroid_facts(subject, centre, norms, member_ids),
         logits=here.logit_facts,
         own_class=here.own_class,
         comparison=here.comparison,

@@ -1,6 +1,9 @@
-"""The smaller job: row classes, and logit classes at one state, without printing."""
+"""The smaller job: row classes, and logit classes at one state or at many, without printing."""
 
-from isologit import clusters, explaining, steps, token_steps
+from isologit import certificates, clusters, explaining, reachable_states, steps, token_steps
+from isologit.across_states import AcrossStates, HowFar, across_states
+from isologit.checkpoint.state_file import StoredStates
+from isologit.claims import BOUND
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import (
@@ -11,7 +14,7 @@ from isologit.equivalence.states import (
 )
 from isologit.findings import Classes, RowFacts
 from isologit.numerics.stored import Vector
-from isologit.request import FileState, Members, Pole
+from isologit.request import FileState, Members, Pole, RandomStates
 from isologit.steps import Arrays
 from isologit.subject import (
     Progress,
@@ -22,12 +25,16 @@ from isologit.subject import (
     silent,
 )
 
+At = Members | Pole | FileState | StoredStates | RandomStates | int | None
+
 
 def classes(
     spec: str,
     settings: Settings | None = None,
     *,
-    at: Members | Pole | FileState | int | None = None,
+    at: At = None,
+    reachable: bool = False,
+    how_far: HowFar | None = None,
     explain_top: int | None = None,
     progress: Progress = silent,
 ) -> tuple[Classes, Arrays]:
@@ -42,19 +49,33 @@ def classes(
     at
         A token id (its own row is the state), members (their centroid: the seed's 1.5c), a pole
         (a state there: the seed line's 1.5a), a state of the user's, or None for row classes alone.
+        Many states, of a file or random ones, give their meet instead.
+    reachable
+        Put a single state on the rim of what the final norm outputs, in its direction, first.
+    how_far
+        How a run over many states goes.
     explain_top
         Explain the ties among so many of the largest logits, and in the modal class; None for none.
     progress
         Called with the name of each step.
     """
     subject = open_subject(spec, settings or Settings())
-    return classes_of(subject, at=at, explain_top=explain_top, progress=progress)
+    return classes_of(
+        subject,
+        at=at,
+        reachable=reachable,
+        how_far=how_far,
+        explain_top=explain_top,
+        progress=progress,
+    )
 
 
 def classes_of(
     subject: Subject,
     *,
-    at: Members | Pole | FileState | int | None = None,
+    at: At = None,
+    reachable: bool = False,
+    how_far: HowFar | None = None,
     explain_top: int | None = None,
     progress: Progress = silent,
 ) -> tuple[Classes, Arrays]:
@@ -84,10 +105,18 @@ def classes_of(
         if distance is None:
             distance = arithmetic.mean(norms[cluster.token_ids], matrix.format)
         state = spherical_state(unit, distance, matrix.format)
-    here = None
-    if state is not None:
+    here = greedy = None
+    across: AcrossStates | None = None
+    centre = state
+    if reachable and state is not None:
+        state = reachable_states.on_the_rim(subject, state)
+    if isinstance(at, StoredStates | RandomStates):
+        progress("logits at many states")
+        across = across_states(subject, rows, at, lambda: reading.result().table, how_far)
+    elif state is not None:
         progress("logits")
         here = steps.at_state(subject, rows, state, cluster)
+        greedy = certificates.certificate_at(subject, rows, state, here.logits)
     progress("tokens")
     tokens = reading.result()
     ties = None
@@ -99,7 +128,13 @@ def classes_of(
     row_facts = RowFacts.of(rows, biased=subject.head.bias is not None)
     notes = clusters.other_matrix(at, subject.sha256) if isinstance(at, Members) else []
     if isinstance(at, FileState) and state is not None:
-        notes = steps.rounded_state(at, state)
+        notes = [*steps.rounded_state(at, state), *reachable_states.pre_norm_notes(subject, state)]
+    if reachable:
+        notes = [*notes, *reachable_states.assumed_norm_notes(subject)]
+    if greedy is not None:
+        notes = [*notes, *certificates.notes(subject)]
+    if across is not None:
+        notes, greedy = [*notes, *across.notes], across.greedy
     pole = at if isinstance(at, Pole) else None
     findings = Classes(
         isologit=subject.version,
@@ -112,13 +147,17 @@ def classes_of(
         reference=steps.reference(cluster, pole) if here else None,
         axes=steps.axes_facts(axes),
         state=here.state_facts if here else None,
-        centroid=steps.centroid_facts(subject, state, norms, cluster.token_ids)
-        if state and cluster
+        centroid=steps.centroid_facts(subject, centre, norms, cluster.token_ids)
+        if centre and cluster
         else None,
         logits=here.logit_facts if here else None,
         own_class=here.own_class if here else None,
         class_rows=here.class_rows if here else None,
         comparison=here.comparison if here else None,
+        states=across.states if across else None,
+        meet=across.meet if across else None,
+        greedy=greedy,
+        claims=across.claims if across else {"greedy": BOUND} if greedy else {},
         tokens=token_steps.tokens_facts(
             tokens,
             rows=rows.bits,
@@ -140,4 +179,5 @@ def classes_of(
         state=state,
         pole=pole,
         tokens=tokens.table,
+        meet=across.partition if across else None,
     )

@@ -39,7 +39,7 @@ line. Nothing outside this file derives from `IsologitError`.
     │   ├── PublishedFiguresError     21   a file of published figures that cannot be read
     │   ├── CacheBoundError           35   ISOLOGIT_CACHE_BYTES is not a size
     │   ├── PolicyError               39   a policy that cannot be read
-    │   ├── ResultsError              40   a result directory that cannot be read as one
+    │   ├── ResultsError              40   a result directory, or progress, not read as one
     │   └── SelectionError            41   nothing to export, or not from what is there
     ├── OutputError                what is written
     │   ├── OutputExistsError         22   the directory is there already
@@ -263,7 +263,7 @@ class PolicyError(InputError):
 
 
 class ResultsError(InputError):
-    """A result directory cannot be read as one that isologit wrote."""
+    """A result directory, or what a run kept, cannot be read as such or is of another run."""
 
     exit_code = 40
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from isologit.equivalence.partition import Relation
 from isologit.record import Model, Record
+from isologit.states_findings import GreedyFacts, MeetFacts, StatesFacts
 from isologit.tie_findings import Ties
 from isologit.token_findings import TokensFacts
 
@@ -204,7 +205,11 @@ class PairwiseFacts(Record, frozen=True, kw_only=True):
 
 
 class StateFacts(Record, frozen=True, kw_only=True):
-    """The hidden state; ``norm_ratio`` is ‖(h − β) ⊘ γ‖/√d, below 1 where a norm can output it."""
+    """The hidden state; ``norm_ratio`` is ‖(h − β) ⊘ γ‖/√d, below 1 where a norm can output it.
+
+    ``rescaled_from`` is that of the state that was asked for, where it was put on the rim of what
+    the norm outputs; null where it was not.
+    """
 
     kind: str
     token_ids: list[int]
@@ -214,6 +219,7 @@ class StateFacts(Record, frozen=True, kw_only=True):
     sha256: str
     reachable: bool | None
     norm_ratio: float | None
+    rescaled_from: float | None
     why: str
 
 
@@ -386,7 +392,10 @@ class Audit(Record, frozen=True, kw_only=True):
 
 
 class Classes(Record, frozen=True, kw_only=True):
-    """Row classes, and logit classes at one state where one was given; ``ties`` where asked for."""
+    """Row classes, and logit classes at one state where one was given, or the meet of many.
+
+    ``ties`` explains those at one state where that was asked for.
+    """
 
     schema: str = CLASSES_SCHEMA
     isologit: str
@@ -404,6 +413,10 @@ class Classes(Record, frozen=True, kw_only=True):
     own_class: ValueClass | None
     class_rows: ClassRows | None
     comparison: Comparison | None
+    states: StatesFacts | None
+    meet: MeetFacts | None
+    greedy: GreedyFacts | None
+    claims: dict[str, str]
     tokens: TokensFacts | None
     ties: Ties | None
     notes: list[str]

@@ -85,3 +85,11 @@ class FileState:
 
     values: Float64s
     where: str
+
+
+@dataclass(frozen=True)
+class RandomStates:
+    """Reachable hidden states of chance, and the seed that they are drawn from."""
+
+    n_states: int
+    seed: int

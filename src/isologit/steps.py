@@ -45,7 +45,8 @@ class Arrays:
     """What the output files hold beside the findings.
 
     `norms` are of the rows, in W's format; `with_entries` says whether what `entries` gives is
-    wanted too; `tokens` are who the rows are, and `evidence` traces of their training.
+    wanted too; `tokens` are who the rows are, `evidence` traces of their training, and `meet` the
+    tokens that no state of many told apart.
     """
 
     subject: Subject
@@ -61,6 +62,7 @@ class Arrays:
     pole: Pole | None = None
     tokens: TokenTable | None = None
     evidence: Evidence | None = None
+    meet: Partition | None = None
 
     def entries(self) -> dict[str, Float64s]:
         """Return what rows' entries come to under any arithmetic, ``[V]`` each, exact."""
@@ -199,6 +201,7 @@ def state_facts(subject: Subject, state: State) -> StateFacts:
         sha256=state.sha256,
         reachable=reach.reachable,
         norm_ratio=reach.norm_ratio,
+        rescaled_from=state.rescaled_from,
         why=reach.why,
     )
 
@@ -223,9 +226,10 @@ def own_class(state: State, logits: TokenValues, square: float) -> ValueClass | 
     """Return the tokens whose logit at a centroid or a token's row h is h·h itself.
 
     They are what the seed line's 1.5d and 1.6a count: what cannot be told from the state's own
-    tokens. Other states are not made of tokens, and have no such class.
+    tokens. Other states are not made of tokens, and have no such class; nor has one that was
+    rescaled, whose h·h is no row's logit.
     """
-    if state.kind not in ("centroid", "token"):
+    if state.kind not in ("centroid", "token") or state.rescaled_from is not None:
         return None
     return None if np.isnan(square) else ValueClass.of(logits, square)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from checkpoints import (
     cluster_tensors,
@@ -276,10 +277,28 @@ def a_state_of_integers(folder: Path) -> list[object]:
     return [good(folder), "--state", folder / "h.npy"]
 
 
-@bad(errors.StateError, "holds 3 states", "--index N")
-def several_states_and_no_index(folder: Path) -> list[object]:
-    np.save(folder / "h.npy", np.ones((3, 4)))
+@bad(errors.StateError, "h.npy: states of 5 values", "hidden state has 4")
+def several_states_of_another_width(folder: Path) -> list[object]:
+    np.save(folder / "h.npy", np.ones((3, 5)))
     return [good(folder), "--state", folder / "h.npy"]
+
+
+@bad(errors.StateError, "holds an array of shape [0, 4]", "expected [d] or [K, d]")
+def no_states_at_all(folder: Path) -> list[object]:
+    save_file({"hidden_states": np.ones((0, 4), dtype=np.float32)}, folder / "h.safetensors")
+    return [good(folder), "--state", folder / "h.safetensors"]
+
+
+@bad(errors.ResultsError, "is not what an earlier run with --resume left", "Name another file")
+def a_file_to_go_on_from_that_is_none(folder: Path) -> list[object]:
+    (folder / "kept").write_bytes(b"nonsense")
+    return [good(folder), "--random", 3, "--resume", folder / "kept"]
+
+
+@bad(errors.ResultsError, "is not what an earlier run with --resume left")
+def a_tensor_file_to_go_on_from(folder: Path) -> list[object]:
+    save_file({"labels": np.zeros(V, dtype=np.int32)}, folder / "kept")
+    return [good(folder), "--random", 3, "--resume", folder / "kept"]
 
 
 @bad(errors.StateError, "holds 3 states", "--index 3 is beyond them")
@@ -354,9 +373,10 @@ SHARED_WITH_AUDIT = [
     case
     for case in CASES
     if not case.name.startswith(
-        ("a_token_", "a_state", "a_missing_state", "several_", "an_index_b")
+        ("a_token_", "a_state", "a_missing_state", "several_", "no_states", "an_index_b")
     )
     and case.name != "a_pole_without_a_distance_to_go"
+    and "--resume" not in " ".join(case.says)
 ]
 
 
@@ -379,7 +399,7 @@ def test_every_error_class_of_a_user_s_making_is_tried() -> None:
     # the other, which needs a file that changes meanwhile; tests/hub those that need a hub; and
     # tests/cli/test_check.py and test_export.py those of their commands.
     elsewhere = {errors.PublishedFiguresError, errors.ChangedFileError, errors.CacheBoundError}
-    elsewhere |= {errors.PolicyError, errors.ResultsError, errors.SelectionError}
+    elsewhere |= {errors.PolicyError, errors.SelectionError}
     elsewhere |= {cls for cls in classes if issubclass(cls, errors.HubError)}
     assert {case.error for case in CASES} == classes - elsewhere
 

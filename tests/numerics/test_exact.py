@@ -169,6 +169,23 @@ def test_norms_of_non_finite_rows_are_infinite_or_nan() -> None:
     assert compare(nonfinite_draws(20), exact_norms, norms_by_oracle).differences[:3] == []
 
 
+def test_bounds_on_norms_are_above_them_and_hardly() -> None:
+    for draw in [*finite_draws(3), *wide_draws(2)]:
+        bounds = exact.norm_bounds(matrix_of(draw))
+        smallest = 2 * Fraction(draw.words.shape[1]) * Fraction(2) ** -140
+        for words, bound in zip(draw.words, bounds, strict=True):
+            square = oracle.dot(*[reals(words, draw.matrix_format)] * 2)
+            assert isinstance(square, Fraction)
+            assert (
+                square <= Fraction(float(bound)) ** 2 <= square * Fraction(10001, 10000) + smallest
+            )
+
+
+def test_bounds_on_norms_of_rows_that_are_not_finite_are_not() -> None:
+    bounds = exact.norm_bounds(Matrix.of_values([[np.inf, 1.0], [np.nan, 1.0], [1.0, 1.0]], BF16))
+    assert np.isfinite(bounds).tolist() == [False, False, True]
+
+
 def test_norms_that_are_midpoints_go_to_the_even_neighbour() -> None:
     for matrix_format, norm_format, words in norm_tie_draws(25):
         row = reals(words[0], matrix_format)

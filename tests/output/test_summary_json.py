@@ -133,6 +133,7 @@ STATE = {
     "sha256": str,
     "reachable?": bool,
     "norm_ratio?": float,
+    "rescaled_from?": float,
     "why": str,
 }
 CENTROID = {"norm": float, "member_norm": {"min": float, "max": float, "mean": float}}
@@ -264,6 +265,53 @@ TIES = {
     },
     "claims": {...: str},
 }
+STATES = {
+    **dict.fromkeys(("n", "asked", "unreachable", "undecided", "pre_norm", "rounded"), int),
+    "source": str,
+    "file?": str,
+    "seed?": int,
+    "dtype": str,
+    "norm": str,
+    "ratio?": {"min": float, "median": float, "max": float},
+    "distinct_logits?": dict.fromkeys(("n", "min", "median", "max"), int),
+    "sha256": str,
+}
+MEET = {
+    **dict.fromkeys(("states", "distinct", "distinct_rows", "classes", "tokens_in_classes"), int),
+    **dict.fromkeys(("rows_classes", "joined", "last_growth"), int),
+    "sizes": [int],
+    "largest": [{"size": int, "distinct_rows": int, "token_ids": [int], "tokens": [str]}],
+    "growth": [{"states": int, "distinct": int, "classes": int}],
+    "told_apart_all": bool,
+}
+GREEDY = {
+    "assumes": [str],
+    "assumes_if_truncated": [str],
+    "shares": [
+        {
+            "dtype": str,
+            **dict.fromkeys(("states", "certain", "order_dependent", "tied", "undefined"), int),
+            **dict.fromkeys(("tied_by_identical_rows", "certain_if_truncated"), int),
+        }
+    ],
+    "states": [
+        {
+            "state": int,
+            "top": int,
+            "runner_up?": int,
+            "margin_nats": float,
+            "formats": {
+                ...: {
+                    "verdict": str,
+                    "if_truncated": str,
+                    "margin_ulp": float,
+                    "n_top": int,
+                    "top_ids": [int],
+                }
+            },
+        }
+    ],
+}
 CLASSES = {
     **{key: AUDIT[key] for key in ("schema", "isologit", "model", "matrix", "head", "arithmetic")},
     "rows": ROWS,
@@ -276,6 +324,10 @@ CLASSES = {
     "own_class?": VALUE_CLASS,
     "class_rows?": CLASS_ROWS,
     "comparison?": COMPARISON,
+    "states?": STATES,
+    "meet?": MEET,
+    "greedy?": GREEDY,
+    "claims": {...: str},
     "tokens?": TOKENS,
     "ties?": TIES,
     "notes": [str],
@@ -381,12 +433,23 @@ def test_classes_prints_every_key(planted: Path, place: tuple[str, ...]) -> None
     assert found["schema"] == "isologit.classes/1"
     assert (found["logits"] is None) == (not place)
     assert found["ties"] is None
+    assert (found["greedy"] is None) == (not place)
 
 
 def test_explain_prints_every_key_of_ties(planted: Path) -> None:
     found = printed("classes", planted, "--token", "3", "--explain")
     assert faults(found, CLASSES) == []
     assert found["ties"]["device"] is None
+
+
+def test_classes_at_many_states_print_every_key_and_nothing_of_one_state(planted: Path) -> None:
+    found = printed("classes", planted, "--random", "12", "--seed", "3")
+    assert faults(found, CLASSES) == []
+    of_one = {"state", "logits", "own_class", "class_rows", "comparison", "centroid", "cluster"}
+    assert {found[key] for key in of_one} == {None}
+    assert found["states"]["seed"] == 3
+    assert len(found["greedy"]["states"]) == 12
+    assert set(found["claims"]) == {"meet", "meet.growth", "greedy", "greedy.shares"}
 
 
 def test_inspect_prints_every_key(planted: Path) -> None:

@@ -1,9 +1,13 @@
 """Reading hidden states that a user brings: ``.npy`` and safetensors, one state or several."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from isologit.checkpoint.bytes import MappedFile
 from isologit.checkpoint.safetensors import read_header
@@ -14,6 +18,29 @@ from isologit.numerics.formats import Float64s, decode, parse_format
 # What the documented capture names them, and what the seed names its own.
 _PREFERRED = ("hidden_states", "cluster_centroid")
 
+# Some states as stored, as values.
+_Decoded = Callable[[npt.NDArray[Any]], Float64s]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredStates:
+    """Hidden states in a file, read as they are asked for.
+
+    Parameters
+    ----------
+    n_states, width
+        K and d.
+    where
+        The file, for messages.
+    part
+        Returns states `first` to `stop`, ``[n, d]`` binary64, exact for every format up to f64.
+    """
+
+    n_states: int
+    width: int
+    where: str
+    part: Callable[[int, int], Float64s]
+
 
 def read_state(path: Path, index: int | None = None) -> Float64s:
     """Return one hidden state as stored, ``[d]`` binary64, exact for every format up to f64.
@@ -21,8 +48,7 @@ def read_state(path: Path, index: int | None = None) -> Float64s:
     Parameters
     ----------
     path
-        ``.npy`` with ``[d]`` or ``[K, d]`` numbers, or safetensors with one such tensor (or one
-        named ``hidden_states`` or ``cluster_centroid``).
+        As of `read_states`.
     index
         Which of K states, from 0; may be left out where K is 1.
 
@@ -31,26 +57,47 @@ def read_state(path: Path, index: int | None = None) -> Float64s:
     StateError
         The file is not there, holds no state, or several and `index` names none.
     """
-    if not os.path.isfile(path):  # noqa: PTH113 - false, and no error, for names too long
-        raise StateError(f"{path} is not a file; expected a hidden state in .npy or .safetensors")
-    states = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
-    if states.ndim == 1:
-        states = states[None, :]
-    if states.ndim != 2 or 0 in states.shape:
+    states = read_states(path)
+    if index is None and states.n_states > 1:
         raise StateError(
-            f"{path} holds an array of shape {list(states.shape)}; expected [d] or [K, d]"
+            f"{path} holds {states.n_states} states; choose one with --index N, from 0"
         )
-    if index is None and len(states) > 1:
-        raise StateError(f"{path} holds {len(states)} states; choose one with --index N, from 0")
-    if index is not None and index >= len(states):
-        raise StateError(f"{path} holds {len(states)} states; --index {index} is beyond them")
-    state: Float64s = states[index or 0]
+    if index is not None and index >= states.n_states:
+        raise StateError(f"{path} holds {states.n_states} states; --index {index} is beyond them")
+    state: Float64s = states.part(index or 0, (index or 0) + 1)[0]
     return state
 
 
-def _read_npy(path: Path) -> Float64s:
+def read_states(path: Path) -> StoredStates:
+    """Return the hidden states of a file.
+
+    Parameters
+    ----------
+    path
+        ``.npy`` with ``[d]`` or ``[K, d]`` numbers, or safetensors with one such tensor (or one
+        named ``hidden_states`` or ``cluster_centroid``).
+
+    Raises
+    ------
+    StateError
+        The file is not there, or holds no states.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113 - false, and no error, for names too long
+        raise StateError(f"{path} is not a file; expected a hidden state in .npy or .safetensors")
+    array, decoded = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
+    if array.ndim not in (1, 2) or 0 in array.shape:
+        raise StateError(
+            f"{path} holds an array of shape {list(array.shape)}; expected [d] or [K, d]"
+        )
+    rows = array.reshape(-1, array.shape[-1])
+    return StoredStates(
+        *rows.shape, where=str(path), part=lambda first, stop: decoded(rows[first:stop])
+    )
+
+
+def _read_npy(path: Path) -> tuple[npt.NDArray[Any], _Decoded]:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise StateError(f"{path} is not a .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.dtype.itemsize > 8:
@@ -59,10 +106,10 @@ def _read_npy(path: Path) -> Float64s:
             f"{path} holds {kind}; expected float16, float32 or float64 (numpy cannot hold "
             "bfloat16: save it as .safetensors)"
         )
-    return array.astype(np.float64)
+    return array, lambda some: some.astype(np.float64)
 
 
-def _read_safetensors(path: Path) -> Float64s:
+def _read_safetensors(path: Path) -> tuple[npt.NDArray[Any], _Decoded]:
     try:
         source = MappedFile(path)
         tensors = read_header(source).tensors
@@ -79,12 +126,13 @@ def _read_safetensors(path: Path) -> Float64s:
         raise StateError(f"{path} cannot be read as a state: {error}") from error
 
 
-def _decode(source: MappedFile, info: TensorInfo) -> Float64s:
+def _decode(source: MappedFile, info: TensorInfo) -> tuple[npt.NDArray[Any], _Decoded]:
     data = np.frombuffer(source.read(info.offset, info.length), dtype=np.uint8)
     if info.dtype == "F64":
-        return data.view(np.float64).reshape(info.shape)
+        return data.view(np.float64).reshape(info.shape), np.array
     try:
         format_ = parse_format(info.dtype)
     except UnsupportedFormatError as error:
         raise StateError(f"{info.name}: {error}") from error
-    return decode(data.view(format_.word_dtype), format_).reshape(info.shape)
+    words = data.view(format_.word_dtype).reshape(info.shape)
+    return words, lambda some: decode(some, format_)

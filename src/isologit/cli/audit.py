@@ -27,6 +27,7 @@ from isologit.subject import LocatedSubject, locate_subject
     help="Stop at what headers and config say; nothing of W is read or fetched.",
 )
 @options.pole_options
+@options.reachable_option
 @options.computing_options
 def command(
     model: str,
@@ -36,6 +37,7 @@ def command(
     no_weights: bool,
     pole: str | None,
     axes: str,
+    reachable: bool,
     shared: options.Shared,
 ) -> None:
     """Analyse a checkpoint: row classes, the cluster, and the logit classes at its centroid.
@@ -55,6 +57,7 @@ def command(
         force=force,
         members=members,
         pole=options.pole_of(pole, axes),
+        reachable=reachable,
     )
 
 
@@ -66,6 +69,7 @@ def run(
     force: bool = False,
     members: Path | None = None,
     pole: Pole | None = None,
+    reachable: bool = False,
 ) -> None:
     """Run the job, write what was asked for, print the page."""
     from isologit.output.directory import check_target
@@ -84,7 +88,9 @@ def run(
         from isologit.output.results import write_results
 
     with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
-        findings, arrays = audit_of(subject, pole=pole, members=given, progress=progress)
+        findings, arrays = audit_of(
+            subject, pole=pole, members=given, reachable=reachable, progress=progress
+        )
         paths: list[Path] = []
         if output is not None:
             progress("writing")

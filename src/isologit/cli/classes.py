@@ -1,13 +1,17 @@
-"""``isologit classes``: row classes, and logit classes at one state."""
+"""``isologit classes``: row classes, and logit classes at one state or at many."""
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from isologit.cli import options
+from isologit.cli import many_states, options
 from isologit.cli.fetching import open_model
 from isologit.subject import LocatedSubject
+
+if TYPE_CHECKING:
+    from isologit.classes import At
 
 
 @click.command("classes")
@@ -23,14 +27,16 @@ from isologit.subject import LocatedSubject
     "--state",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="State: a hidden state of your own (.npy, .safetensors).",
+    help="State: a hidden state of your own (.npy, .safetensors), or all that the file holds.",
 )
 @click.option(
     "--index",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Which state of a file that holds several, from 0.",
+    help="One state alone of a file that holds several, from 0.",
 )
+@many_states.options
+@options.reachable_option
 @options.pole_options
 @click.option(
     "--explain", is_flag=True, help="Say why tokens tie there: the cause, the margin, the remedy."
@@ -50,6 +56,8 @@ def command(
     members: Path | None,
     state: Path | None,
     index: int | None,
+    many: many_states.Asked,
+    reachable: bool,
     pole: str | None,
     axes: str,
     explain: bool,
@@ -58,20 +66,21 @@ def command(
     force: bool,
     shared: options.Shared,
 ) -> None:
-    """Row classes of a checkpoint; with a state, the logit classes there.
+    """Row classes of a checkpoint; with a state, the logit classes there; with many, their meet.
 
     The state is one of --token, --members, --pole and --state. At a pole without DIST it is as
-    long as the mean row of the fullest cosine class there.
+    long as the mean row of the fullest cosine class there. Many states are those of a --state FILE
+    that holds several, or --random.
     """
-    from isologit.checkpoint.state_file import read_state
     from isologit.output.directory import check_target
     from isologit.output.members import read_members
-    from isologit.request import FileState, Members, Pole
 
     place = options.pole_of(pole, axes)
-    given = [x for x in (token, members, state, place) if x is not None]
+    given = [x for x in (token, members, state, place, many.random) if x is not None]
     if len(given) > 1:
-        raise click.UsageError("give at most one of --token, --members, --pole and --state")
+        raise click.UsageError(
+            "give at most one of --token, --members, --pole, --state and --random"
+        )
     if index is not None and state is None:
         raise click.UsageError("--index chooses among the states of --state FILE; give that too")
     if explain and not given:
@@ -83,11 +92,20 @@ def command(
         raise click.UsageError("--top says how many logits to --explain; give that too")
     if output is not None:
         check_target(output, force=force)
-    at: Members | Pole | FileState | int | None = token if token is not None else place
+    at: At = token if token is not None else place
     if members is not None:
         at = read_members(members)
-    elif state is not None:
-        at = FileState(read_state(state, index), str(state))
+    elif state is not None or many.random is not None:
+        at = many.states(state, index)
+    if reachable and (at is None or many_states.are_many(at)):
+        raise click.UsageError("--reachable is for one state: --token, --members, --pole, --state")
+    if explain and many_states.are_many(at):
+        raise click.UsageError(
+            "--explain is for one state: --token, --members, --pole, --state (with --index N of a "
+            "file that holds several)"
+        )
+    many.check(at, shared)
+    kept = many.kept()
 
     def check(located: LocatedSubject) -> None:
         """Find before W is fetched what its number of rows has against the request."""
@@ -107,7 +125,12 @@ def command(
 
     with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
         findings, arrays = classes_of(
-            subject, at=at, explain_top=(top or 10) if explain else None, progress=progress
+            subject,
+            at=at,
+            reachable=reachable,
+            how_far=many.how_far(kept, progress, shared),
+            explain_top=(top or 10) if explain else None,
+            progress=progress,
         )
         paths: list[Path] = []
         if output is not None:

@@ -139,6 +139,13 @@ def pole_options(function: _F) -> _F:
     return pole(axes(function))
 
 
+reachable_option = click.option(
+    "--reachable",
+    is_flag=True,
+    help="Put the state where the final norm could output it: same direction, norm ratio 1.",
+)
+
+
 def settings_of(
     tensor: str | None,
     role: Role,

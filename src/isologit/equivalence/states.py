@@ -15,6 +15,9 @@ from isologit.numerics.arithmetic import Arithmetic
 from isologit.numerics.formats import FORMATS, Float64s, Format, round_to
 from isologit.numerics.stored import Matrix, Vector
 
+# See `looks_like_pre_norm`.
+PRE_NORM_BELOW, PRE_NORM_ABOVE = 0.8, 1.25
+
 StateKind = Literal["centroid", "token", "spherical", "file", "mean"]
 
 
@@ -30,11 +33,15 @@ class State:
         ``[d]`` in the compute format; every figure at the state is exact given these bits.
     token_ids
         The tokens whose rows it was made from; empty where it was not.
+    rescaled_from
+        The norm ratio that it had before it was put on the rim of what the final norm outputs; None
+        where it was not, NaN where it had none.
     """
 
     kind: StateKind
     vector: Vector
     token_ids: TokenIds
+    rescaled_from: float | None = None
 
     @property
     def sha256(self) -> str:
@@ -153,6 +160,38 @@ def file_state(values: Float64s, width: int, format_: Format, where: str) -> Sta
             f"{where}: a state of {values.shape[-1]} values; this model's hidden state has {width}"
         )
     return State("file", Vector.of_values(values, format_), np.empty(0, dtype=np.int32))
+
+
+def rescaled_state(state: State, norm_range: NormRange, norm: FinalNorm) -> State:
+    """Return the state that a final norm outputs in a state's direction, rounded once.
+
+    The direction is that before γ and β, without its mean where the norm is a LayerNorm.
+
+    Raises
+    ------
+    StateError
+        The state is not finite.
+    """
+    h = state.vector.values
+    if not np.isfinite(h).all():
+        raise StateError(
+            "the state holds an infinity or a NaN, so no norm outputs anything in its direction; "
+            "expected finite numbers. Leave out --reachable"
+        )
+    before = reachability(state, norm).norm_ratio
+    vector = Vector.of_values(norm_range.rescaled(h), state.vector.format)
+    return State(state.kind, vector, state.token_ids, np.nan if before is None else before)
+
+
+def looks_like_pre_norm(reach: Reachability) -> bool:
+    """Return whether a captured state's length is none that a trained model's norm outputs.
+
+    A norm's roundings add a share of a few hundredths at most, so 1.25 is far above what it can
+    output. A ratio of 0.8 is √(1 − ε/(m + ε)) for an input whose mean square m is 1.8 ε: entries of
+    about 0.001 for ε = 1e-6, where trained models have some of 1 or more.
+    """
+    ratio = reach.norm_ratio
+    return ratio is not None and not PRE_NORM_BELOW <= ratio <= PRE_NORM_ABOVE
 
 
 def reachability(state: State, norm: FinalNorm) -> Reachability:

@@ -180,6 +180,21 @@ def norms(matrix: Matrix, format_: Format) -> Rounded:
     return Rounded(values, len(left))
 
 
+def norm_bounds(matrix: Matrix) -> Float64s:
+    """Return upper bounds on the rows' norms, ``[V]``, above them by a millionth or so.
+
+    From the pass over W that row classes take; infinite or NaN where a row is not finite.
+    """
+    scan = scan_rows(matrix)
+    with np.errstate(invalid="ignore", over="ignore"):
+        bounds = np.sqrt(scan.squares * (1 + scan.sum_depth) + 2 * scan.square_loss) * ROOM
+    # Squares that binary32 cannot hold.
+    rows = np.flatnonzero(~np.isfinite(bounds))
+    dots = dots_double(matrix, rows, np.zeros(matrix.width))
+    bounds[rows] = np.sqrt(dots.squares) * ROOM
+    return bounds
+
+
 def _roots(squares: Float64s, share: Float64s) -> tuple[Float64s, Float64s]:
     """Return the roots of squares that are off by a share of themselves, and bounds on errors."""
     roots = np.sqrt(squares)

@@ -26,6 +26,7 @@ _REPEATING = [
         "logit",
         "logit_class",
         "logit_class_size",
+        "meet_class_size",
         "cosine",
     ),
     *("smallest", "largest", "relation"),
@@ -57,6 +58,8 @@ def token_columns(arrays: Arrays) -> pa.Table:
     if arrays.logits is not None:
         numbers["logit"] = arrays.logits.values
         numbers |= _class_columns("logit_class", arrays.logits.partition)
+    if arrays.meet is not None:
+        numbers |= _class_columns("meet_class", arrays.meet)
     if arrays.cosines is not None:
         numbers["cosine"] = arrays.cosines.values
     if arrays.cluster_ids is not None:
@@ -120,7 +123,8 @@ def _training(evidence: Evidence) -> dict[str, pa.Array]:
 
 
 def write_classes(path: Path, arrays: Arrays) -> None:
-    """Write a row per class of two tokens or more: row classes, then logit classes at the state."""
+    """Write a row per class of two tokens or more: row classes, then logit classes at the state, or
+    those of the meet of many."""
     table = pa.concat_tables(
         [
             _class_table("row", arrays.rows.bits, None),
@@ -130,6 +134,7 @@ def write_classes(path: Path, arrays: Arrays) -> None:
                 if arrays.logits is not None
                 else []
             ),
+            *([_class_table("meet", arrays.meet, None)] if arrays.meet is not None else []),
         ]
     )
     _write(path, table)

@@ -264,6 +264,10 @@ def state(facts: StateFacts) -> list[str]:
         None: f"reachable or not is unknown: {facts.why}",
     }[facts.reachable]
     kind = kinds[facts.kind]
+    if facts.rescaled_from is not None:
+        before = facts.rescaled_from
+        ratio = "" if np.isnan(before) else f" (from {before:.4g})"
+        kind += f", rescaled to where the final norm can output it{ratio}"
     return [
         f"{kind[0].upper()}{kind[1:]}",
         f"  Norm: {number(facts.norm, facts.dtype, 6)}   Dtype: {FORMAT_NAMES[facts.dtype]}",

@@ -18,7 +18,7 @@ from isologit.findings import (
     ValueFacts,
 )
 from isologit.inspection import Inspection, TensorFacts
-from isologit.output import sentences, token_sentences
+from isologit.output import sentences, states_page, token_sentences
 from isologit.output.parts import lines, section, text
 from isologit.output.tie_tables import ties_section
 from isologit.output.token_tables import tokens_section
@@ -57,7 +57,7 @@ def audit_page(findings: Audit) -> RenderableType:
 
 
 def classes_page(findings: Classes) -> RenderableType:
-    """Return the summary of row classes, and of logit classes at a state."""
+    """Return the summary of row classes, and of logit classes at a state or at many."""
     vocabulary = findings.matrix.shape[0]
     parts: list[RenderableType] = [*_opening(findings), *_rows(findings), *_tokens(findings)]
     if findings.logits is not None and findings.class_rows is not None:
@@ -75,6 +75,7 @@ def classes_page(findings: Classes) -> RenderableType:
         parts += _distinct(findings.logits, vocabulary, "dot product")
         if findings.ties is not None:
             parts += ties_section(findings.ties, findings.logits.dtype)
+    parts += [*states_page.many_states(findings), *states_page.greedy(findings.greedy)]
     return Group(*parts, *_notes(findings.notes))
 
 

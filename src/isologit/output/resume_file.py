@@ -1,0 +1,100 @@
+"""The file that a run over many states keeps what it knows in: written whole or not at all.
+
+Safetensors: ``labels`` int32 [V], and a tensor a figure, ``[n, …]``, under ``state.…``; the rest is
+JSON in the metadata.
+"""
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from isologit.across_states import Kept
+from isologit.errors import OutputWriteError, ResultsError
+
+SCHEMA = "isologit.many-states/1"
+_FIGURE = "state."
+
+
+def write_kept(path: Path, kept: Kept) -> None:
+    """Write what is known, replacing what an earlier part of the run left.
+
+    Raises
+    ------
+    OutputWriteError
+        The file system refused; the earlier file is as it was.
+    """
+    tensors = {"labels": np.ascontiguousarray(kept.labels)}
+    tensors |= {
+        f"{_FIGURE}{name}": np.ascontiguousarray(column) for name, column in kept.columns.items()
+    }
+    about = {
+        "schema": SCHEMA,
+        "identity": json.dumps(kept.identity),
+        "n_states": str(kept.n_states),
+        "states_sha256": kept.states_sha256,
+        "growth": json.dumps(kept.growth),
+        "last_growth": str(kept.last_growth),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_bytes(save(tensors, about))
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputWriteError(
+            f"{path} could not be written: {error.strerror or error}; nothing was left behind. "
+            "Choose a place with room and write permission for --resume"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_kept(path: Path) -> Kept | None:
+    """Return what an earlier run left; None where there is no file yet.
+
+    Raises
+    ------
+    ResultsError
+        There is a file, and it is none that `write_kept` wrote.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+        about = _metadata(content)
+        n_states = int(about["n_states"])
+        columns = {
+            name.removeprefix(_FIGURE): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(_FIGURE)
+        }
+        if about["schema"] != SCHEMA or any(len(c) != n_states for c in columns.values()):
+            raise ValueError("its parts contradict one another")
+        return Kept(
+            identity={str(k): str(v) for k, v in json.loads(about["identity"]).items()},
+            n_states=n_states,
+            states_sha256=about["states_sha256"],
+            labels=tensors["labels"],
+            growth=tuple((int(k), int(n), int(c)) for k, n, c in json.loads(about["growth"])),
+            last_growth=int(about["last_growth"]),
+            columns=columns,
+        )
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultsError(
+            f"{path} is not what an earlier run with --resume left: {error}; expected such a file, "
+            "or none. Name another file"
+        ) from error
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    # The library has checked the header, and gives no way to its metadata from bytes.
+    size = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
+    return metadata

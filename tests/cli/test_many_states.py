@@ -1,0 +1,175 @@
+"""``classes`` at many states: what it takes, what it shows, cut short and gone on with."""
+
+import os
+import pty
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from checkpoints import gaussian, write_llama
+from cli.command import isologit, read_terminal, start
+from isologit import across_states
+from isologit.numerics.many_states import logits_at_states
+from isologit.output.resume_file import read_kept
+
+V, D = 300, 16
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = gaussian(V, D, seed=3)
+    values[40:44] = 4 * values[40]
+    # Twins that no logit of bf16 tells apart.
+    values[50:52] = values[50]
+    values[50:52, 0], values[50:52, 1] = 1, [2.0**-60, 2.0**-61]
+    return write_llama(tmp_path_factory.mktemp("many") / "m", values)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(across_states, "_PART_BYTES", 4 * V * 6)
+    monkeypatch.setattr(across_states, "_FIRST_PART", 4)
+    monkeypatch.setattr(across_states, "_MOST_IN_PART", 20)
+
+
+def test_the_page_says_what_was_told_apart_and_what_is_on_top(model: Path) -> None:
+    ran = isologit("classes", model, "--random", 30, "--seed", 2)
+    assert (ran.code, ran.err) == (0, "")
+    states = ran.section("Hidden states")
+    assert states[0] == "30 states random, seed 2, in bfloat16"
+    assert states[1].endswith("; all of them reachable")
+    meet = ran.section("Tokens that no state told apart [sampled (30)]")
+    assert meet[0] == (
+        "6 tokens in 2 classes of two or more: 1 of these are one row class, 1 hold different rows"
+    )
+    assert "[50, 51]" in meet[3]
+    assert "[40, 41, 42, 43]" in meet[4]
+    growth = ran.section("How the number of classes grows [sampled (30)]")
+    assert [line.split()[0] for line in growth[1:]] == ["1", "2", "5", "10", "20", "30"]
+    greedy = ran.section("Greedy certificate [certified bound]")
+    assert greedy[0].startswith("the top token at 30 states is")
+    assert greedy[1].startswith("certain, in any order of summation")
+    assert greedy[-1].startswith("Assumed: products and sums in float32 in any order, no TF32")
+
+
+def test_one_state_has_its_certificate_too(model: Path) -> None:
+    ran = isologit("classes", model, "--token", 41)
+    lines = ran.section("Greedy certificate [certified bound]")
+    assert "tied" in lines[1]
+    assert "4 tokens [40, 41, 42, 43]" in lines[1]
+    assert "Remedy for identical rows: mask all but one of them (isologit export)" in lines
+    observed = isologit("classes", model, "--token", 41, "--random", 2)
+    assert observed.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--random", "3", "--token", "1"], "at most one of"),
+        (["--seed", "3"], "--seed is that of --random K"),
+        (["--token", "1", "--resume", "x"], "--resume and --no-greedy are for many states"),
+        (["--no-greedy"], "--resume and --no-greedy are for many states"),
+        (["--random", "3", "--reachable"], "--reachable is for one state"),
+        (["--reachable"], "--reachable is for one state"),
+        (["--random", "0"], "0 is not in the range"),
+        (["--random", "3", "--index", "0"], "--index chooses among the states of --state FILE"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(model: Path, options: list[str], words: str) -> None:
+    ran = isologit("classes", model, *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert words in " ".join(ran.err.split())
+
+
+def test_the_tables_hold_the_meet(model: Path, tmp_path: Path) -> None:
+    ran = isologit("classes", model, "--random", 9, "-o", tmp_path / "out", "--json")
+    assert ran.code == 0
+    tokens = pq.read_table(tmp_path / "out" / "tokens.parquet").to_pydict()
+    assert tokens["meet_class_size"][41] == 4
+    assert tokens["meet_class"][50] == tokens["meet_class"][51]
+    assert "logit" not in tokens
+    classes = pq.read_table(tmp_path / "out" / "classes.parquet").to_pylist()
+    meets = [row["token_ids"] for row in classes if row["relation"] == "meet"]
+    assert [len(ids) for ids in meets] == ran.json["meet"]["sizes"]
+    assert [50, 51] in meets
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("options", [(), ("--no-greedy",)])
+def test_an_interrupted_run_goes_on_to_the_same_page(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    arguments = ["classes", model, "--random", 120, *options, "--json"]
+    whole = isologit(*arguments)
+    compute, calls = logits_at_states, 0
+
+    def interrupted(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return compute(*given)
+
+    monkeypatch.setattr(across_states, "logits_at_states", interrupted)
+    kept = tmp_path / "kept"
+    ran = isologit(*arguments, "--resume", kept)
+    assert (ran.code, ran.out) == (130, "")
+    left = read_kept(kept)
+    assert left is not None
+    assert 4 < left.n_states < 120
+    again = isologit(*arguments, "--resume", kept)
+    assert (again.code, again.out) == (0, whole.out)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    # Nothing is left to do: nothing is computed.
+    monkeypatch.setattr(across_states, "logits_at_states", None)
+    assert isologit(*arguments, "--resume", kept).out == whole.out
+
+
+def test_a_place_that_cannot_be_written_is_one_line(model: Path, tmp_path: Path) -> None:
+    ran = isologit("classes", model, "--random", 3, "--resume", tmp_path / "nowhere" / "kept")
+    assert (ran.code, ran.out) == (23, "")
+    assert "could not be written: No such file or directory" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_killed_process_leaves_a_file_to_go_on_from(model: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    process = start("classes", model, "--random", 100_000, "--resume", kept, "-q")
+    try:
+        until = time.monotonic() + 60
+        while not kept.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    left = read_kept(kept)
+    assert left is not None
+    more = left.n_states + 3
+    again = isologit("classes", model, "--random", more, "--resume", kept, "--json")
+    assert again.code == 0
+    assert again.out == isologit("classes", model, "--random", more, "--json").out
+
+
+def test_a_terminal_shows_how_far_it_is(model: Path) -> None:
+    leader, follower = pty.openpty()
+    process = start("classes", model, "--random", 40, "--json", stderr=follower)
+    os.close(follower)
+    out, _ = process.communicate(timeout=60)
+    shown = read_terminal(leader).decode()
+    assert process.returncode == 0
+    assert out
+    assert "of 40" in shown
+
+
+def test_states_of_a_file_are_named_and_counted(model: Path, tmp_path: Path) -> None:
+    h = gaussian(5, D, seed=1)
+    h /= np.sqrt((h * h).mean(axis=1, keepdims=True))
+    np.save(tmp_path / "h.npy", h.astype(np.float16))
+    ran = isologit("classes", model, "--state", tmp_path / "h.npy")
+    assert f"5 states from {tmp_path / 'h.npy'}, in bfloat16" in ran.out
+    assert "Tokens that no state told apart [exact]" in ran.out
