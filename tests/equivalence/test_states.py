@@ -119,7 +119,9 @@ def test_an_rms_norm_outputs_only_vectors_shorter_than_the_root_of_d() -> None:
     assert reach("rms", [3.0, 0.0, 0.0, 0.0]) == (False, pytest.approx(1.5))
     # What a norm computes may lie a few roundings outside of what it could in real arithmetic.
     assert reach("rms", [2.0, 0.0, 0.0, 0.0])[0] is True
-    assert reach("rms", [2.000001, 0.0, 0.0, 0.0])[0] is False
+    # In binary32: 4 for the mean square's, half of its 8; 5 for the root; 6 for what comes after.
+    assert reach("rms", [2 * (1 + 14 * 2.0**-24), 0.0, 0.0, 0.0])[0] is True
+    assert reach("rms", [2 * (1 + 16 * 2.0**-24), 0.0, 0.0, 0.0])[0] is False
 
 
 def test_without_epsilon_an_rms_norm_outputs_one_length_alone() -> None:

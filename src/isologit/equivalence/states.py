@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from isologit.checkpoint.head import FinalNorm
+from isologit.equivalence.norm_range import ComputedNorm, NormRange
 from isologit.equivalence.partition import TokenIds
 from isologit.errors import DuplicateTokenError, EmptyClusterError, StateError, TokenIdError
 from isologit.numerics.arithmetic import Arithmetic
 from isologit.numerics.formats import FORMATS, Float64s, Format, round_to
 from isologit.numerics.stored import Matrix, Vector
-
-# See `reachability`.
-_MEAN_TOLERANCE = 1e-3
 
 StateKind = Literal["centroid", "token", "spherical", "file", "mean"]
 
@@ -46,7 +44,7 @@ class State:
 
 @dataclass(frozen=True)
 class Reachability:
-    """Whether the final norm can output a state, in real arithmetic.
+    """Whether the final norm can output a state, in real arithmetic or as it is computed.
 
     Parameters
     ----------
@@ -158,46 +156,41 @@ def file_state(values: Float64s, width: int, format_: Format, where: str) -> Sta
 
 
 def reachability(state: State, norm: FinalNorm) -> Reachability:
-    """Say whether a final norm can output a state, in real arithmetic.
+    """Say whether a final norm can output a state, in real arithmetic or as it is computed.
 
-    RMSNorm outputs β + γ ⊙ u with ‖u‖ < √d (‖u‖ = √d where ε is 0), LayerNorm the same with u of
-    mean zero besides. Where γ is 0 the state says nothing of u: RMSNorm may then have any value
-    there, and LayerNorm's are as small as the mean allows. What a real norm computes may lie a
-    little outside of that set, and counts as reachable: within four roundings of the coarsest
-    format that holds the state, and with a mean of u below a thousandth of its length over √d,
-    which the rounding of the input's own mean can reach.
+    What a norm outputs is in `isologit.equivalence.norm_range`; what it computes may lie a little
+    outside of that set, and counts as reachable within the proved bounds of `ComputedNorm`, for the
+    coarsest format that holds the state. Where γ is 0 the state says nothing of u: RMSNorm may then
+    have any value there, and LayerNorm's are as small as the mean allows.
     """
     if norm.kind not in ("rms", "layer"):
         return Reachability(None, None, "the final norm is not known, so neither is its range")
     h = state.vector.values
-    gamma = np.ones_like(h) if norm.gamma is None else norm.gamma
-    shift = h if norm.beta is None else h - norm.beta
-    if not (np.isfinite(shift).all() and np.isfinite(gamma).all()):
+    norm_range = NormRange.of(norm, len(h))
+    if norm_range is None or not np.isfinite(h).all():
         return Reachability(False, None, "the state or the norm's weight is not finite")
-    killed = gamma == 0
-    if (shift[killed] != 0).any():
+    inner, holds_beta = norm_range.inner(h)
+    if not holds_beta:
         return Reachability(
-            False, None, "it is not zero in a dimension that the norm's weight kills"
+            False, None, "it is not what the norm adds in a dimension that its weight kills"
         )
-    before = np.divide(shift, gamma, out=np.zeros_like(h), where=~killed)
-    # What rounding may have moved: that of u, of γ ⊙ u, of β's addition and of the stored state,
-    # half an ulp each.
-    moved = np.divide(np.abs(h), np.abs(gamma), out=np.zeros_like(h), where=~killed)
-    precision = min(f.precision for f in FORMATS if np.array_equal(round_to(h, f), h))
-    moved *= 4 * 2.0**-precision
-    square, total = before @ before, before.sum()
-    if norm.kind == "layer" and killed.any():
+    format_ = min(
+        (f for f in FORMATS if np.array_equal(round_to(h, f), h)), key=lambda f: f.precision
+    )
+    moved = ComputedNorm.of(norm_range, format_).of_states(norm_range, inner)
+    n_killed = int((norm_range.gamma == 0).sum())
+    square, total = inner @ inner, inner.sum()
+    if norm.kind == "layer" and n_killed:
         # The dimensions that γ kills make up for the others' sum, in equal parts where shortest.
-        square += total * total / killed.sum()
+        square += total * total / n_killed
     ratio = float(np.sqrt(square / len(h)))
     slack = float(np.linalg.norm(moved) / np.sqrt(len(h)))
     measured = f"‖(h − β) ⊘ γ‖/√d is {ratio:.4g}"
     if ratio > 1 + slack:
         return Reachability(False, ratio, f"{measured}, and the final norm outputs at most 1")
-    if norm.eps == 0 and not killed.any() and ratio < 1 - slack:
+    if norm.eps == 0 and not n_killed and ratio < 1 - slack:
         return Reachability(False, ratio, f"{measured}, and without ε the norm outputs 1")
-    tolerated = max(moved.sum(), _MEAN_TOLERANCE * ratio * len(h))
-    if norm.kind == "layer" and not killed.any() and abs(total) > tolerated:
+    if norm.kind == "layer" and not n_killed and abs(total) > moved.sum():
         return Reachability(False, ratio, "its mean before the norm's weight is not zero")
     if ratio >= 1:
         return Reachability(True, ratio, f"{measured}, within rounding of the norm's most, 1")
