@@ -1,8 +1,10 @@
 """What a matrix becomes in another format: each cast as a matrix of stored words, and its losses.
 
 A cast rounds each number once, to nearest-even, from the value that is stored; or, into ggml's
-blocks, as the reference quantiser computes. It is made some rows at a time: beside the cast words
-nothing is kept that grows with d.
+blocks, as the reference quantiser computes. A matrix that is stored quantised is cast from its
+decoded values; one of binary64 from these where no scale is involved, and else from its binary32
+values, which is what scales and blocks are made of. A cast is made some rows at a time: beside its
+words little is kept.
 """
 
 from collections.abc import Callable
@@ -13,35 +15,26 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from isologit.numerics.block_quantisers import QUANTISED, quantise_blocks
-from isologit.numerics.codings import ScaledFloat8
+from isologit.numerics.block_quantisers import quantise_blocks
+from isologit.numerics.cast_formats import CASTS, Rules, why_impossible
+from isologit.numerics.codings import Rounded64, ScaledFloat8
 from isologit.numerics.encodings import Counts, encode_rows, encoding_of
-from isologit.numerics.float8 import E4M3FN, E5M2, Float8, OverflowRule
+from isologit.numerics.float8 import E4M3FN, E5M2, Float8
 from isologit.numerics.formats import BF16, F16, F32, Float64s, Format
-from isologit.numerics.gguf_blocks import BLOCK_SHAPES, GgufBlocks
+from isologit.numerics.gguf_blocks import GgufBlocks
 from isologit.numerics.kernels import typed_block
 from isologit.numerics.parallel import for_blocks
 from isologit.numerics.scaled_int8 import LARGEST, ScaledInt8, column_magnitudes, quantise_rows
 from isologit.numerics.scan import scan_rows
 from isologit.numerics.stored import Matrix, StoredWords
 
-Scaling = Literal["none", "tensor", "row"]
+ScaleOf = Literal["none", "tensor", "row", "column", "block"]
+Overflow = Literal["saturate", "nan", "infinity"]
 Kind = Literal["identity", "exact", "rounded"]
 
 _FLOATS: dict[str, Format] = {format_.name: format_ for format_ in (F16, BF16, F32)}
 _FLOAT8: dict[str, Float8] = {format_.name: format_ for format_ in (E4M3FN, E5M2)}
 _INT8: dict[str, Literal["row", "column"]] = {"int8_row": "row", "int8_channel": "column"}
-
-#: Every format that a matrix can be cast to, the finest first.
-CASTS = ("f32", "f16", "bf16", *_FLOAT8, *_INT8, *QUANTISED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What has to be chosen of casts to 8-bit floats: overflow and scaling."""
-
-    overflow: OverflowRule = "saturate"
-    scaling: Scaling = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +44,13 @@ class Cast:
     Parameters
     ----------
     matrix
-        ``[V, d]``, with a coding where its words are not of a format.
+        ``[V, d]``, with a coding where its words are not of a format. The matrix itself where the
+        words would only be wider.
     kind
         ``identity``: the matrix is of that format already, and is itself the cast. ``exact``: every
         number of its format is one of the other. ``rounded``: neither.
     counts
-        What became of the entries.
+        What became of the entries; None where every number is kept.
     overflow
         What becomes of a number that is too large; None where that cannot be.
     scaling
@@ -65,16 +59,9 @@ class Cast:
 
     matrix: Matrix
     kind: Kind
-    counts: Counts
-    overflow: Literal["saturate", "nan", "infinity"] | None
-    scaling: Literal["none", "tensor", "row", "column", "block"]
-
-
-def why_impossible(name: str, width: int) -> str | None:
-    """Return why rows of d numbers cannot be cast to a format; None where they can."""
-    if name in QUANTISED and width % (n := BLOCK_SHAPES[name].values):
-        return f"rows of {width:,} numbers are not whole blocks of {n}"
-    return None
+    counts: Counts | None
+    overflow: Overflow | None
+    scaling: ScaleOf
 
 
 def cast(matrix: Matrix, name: str, rules: Rules) -> Cast:
@@ -99,12 +86,7 @@ def cast(matrix: Matrix, name: str, rules: Rules) -> Cast:
     if why := why_impossible(name, matrix.width):
         raise ValueError(f"{name}: {why}")
     if _is_already(matrix, name, rules):
-        scaling: Any = "none" if name in _FLOATS else "block" if name in QUANTISED else "row"
-        if isinstance(matrix.coding, ScaledFloat8):
-            scale = matrix.coding.scale
-            scaling = "none" if scale is None else "tensor" if scale.ndim == 0 else "row"
-            scaling = scaling if matrix.coding.block is None else "block"
-        return Cast(matrix, "identity", Counts(0, 0, 0), None, scaling)
+        return Cast(matrix, "identity", None, None, _own_scaling(matrix))
     if name in _FLOATS:
         return _to_float(matrix, _FLOATS[name])
     if name in _FLOAT8:
@@ -122,21 +104,44 @@ def _is_already(matrix: Matrix, name: str, rules: Rules) -> bool:
     return matrix.stored_as == name
 
 
+def _own_scaling(matrix: Matrix) -> ScaleOf:
+    """Return what the scales of a matrix as it is stored are for."""
+    coding = matrix.coding
+    if isinstance(coding, GgufBlocks):
+        return "block"
+    if isinstance(coding, ScaledFloat8) and coding.scale is not None:
+        return "block" if coding.block else "row" if coding.scale.ndim else "tensor"
+    return "none"
+
+
 def _to_float(matrix: Matrix, to: Format) -> Cast:
-    exact = to.precision >= matrix.format.precision and to.max_exponent >= matrix.format.max_exponent
-    if isinstance(matrix.coding, ScaledFloat8) and matrix.coding.scale is None:
-        exact = True  # 4 bits, and exponents that binary16 has too
-    # A widening keeps what is equal and what is not: who asks for its rows may look at these.
+    exact = _holds(to, matrix)
+    if exact and matrix.coding is None:
+        # The same numbers in wider words: what is equal and what is not stays so.
+        return Cast(matrix, "exact", None, None, "none")
     words = np.empty((matrix.n_tokens, matrix.width), dtype=to.word_dtype)
     ones = np.ones(matrix.n_tokens)
     encoding = encoding_of(to)
     counts = _filled(
         matrix,
         lambda part, some: encode_rows(part, ones[some], encoding, words[some]),
+        from_binary64=True,
     )
-    return Cast(
-        Matrix(words, to), "exact" if exact else "rounded", counts, None if exact else "infinity", "none"
-    )
+    if exact:
+        return Cast(Matrix(words, to), "exact", None, None, "none")
+    return Cast(Matrix(words, to), "rounded", counts, "infinity", "none")
+
+
+def _holds(to: Format, matrix: Matrix) -> bool:
+    """Return whether every number that a matrix can hold as it is stored is one of a format."""
+    coding = matrix.coding
+    if isinstance(coding, Rounded64):
+        return False
+    if isinstance(coding, ScaledFloat8) and coding.scale is None:
+        # At most 4 significant bits, of 2^−17 to 57,344: each of the formats here has them all.
+        return True
+    own = matrix.format
+    return to.precision >= own.precision and to.max_exponent >= own.max_exponent
 
 
 def _to_float8(matrix: Matrix, to: Float8, rules: Rules) -> Cast:
@@ -155,6 +160,7 @@ def _to_float8(matrix: Matrix, to: Float8, rules: Rules) -> Cast:
     counts = _filled(
         matrix,
         lambda part, some: encode_rows(part, divisors[some], encoding, words[some]),
+        from_binary64=scale is None,
     )
     coding = ScaledFloat8(to.coding, V, width, scale)
     becomes = to.becomes(rules.overflow)
@@ -184,13 +190,24 @@ def _to_blocks(matrix: Matrix, name: str) -> Cast:
     return Cast(Matrix(words, F32, coding), "rounded", counts, "infinity", "block")
 
 
-def _filled(matrix: Matrix, fill: Callable[[npt.NDArray[Any], slice], Counts]) -> Counts:
-    """Have some rows at a time cast, and return the sums of what became of them."""
+def _filled(
+    matrix: Matrix,
+    fill: Callable[[npt.NDArray[Any], slice], Counts],
+    *,
+    from_binary64: bool = False,
+) -> Counts:
+    """Have some rows at a time cast, and return the sums of what became of them.
+
+    Of a matrix that is stored as binary64 the rows are those, or as binary32 alone, which scales
+    are of.
+    """
     total = np.zeros(3, dtype=np.int64)
     lock = Lock()
+    as_stored = from_binary64 and isinstance(matrix.coding, Rounded64)
 
     def work(start: int, stop: int) -> None:
-        counts = fill(typed_block(matrix, start, stop), slice(start, stop))
+        part = matrix.words[start:stop] if as_stored else typed_block(matrix, start, stop)
+        counts = fill(part, slice(start, stop))
         with lock:
             total[:] += counts
 

@@ -212,4 +212,3 @@ def _encode_rows(words, divisors, to, out, counts):  # type: ignore[no-untyped-d
     counts[0] += zeroed
     counts[1] += subnormal
     counts[2] += overflowed
-

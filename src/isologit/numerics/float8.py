@@ -23,9 +23,8 @@ to 57,344, is neither's.
 from dataclasses import dataclass
 from typing import Literal
 
+from isologit.numerics.cast_formats import OverflowRule
 from isologit.numerics.encodings import Encoding, encoding
-
-OverflowRule = Literal["saturate", "nan"]
 
 
 @dataclass(frozen=True)
