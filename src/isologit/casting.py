@@ -327,7 +327,7 @@ def _notes(
     for name, facts in formats.items():
         if fewer := facts.distinct - facts.distinct_values:
             notes.append(
-                f"{name}: {facts.distinct_values:,} distinct rows by decoded value, {fewer:,} fewer "
-                "than by stored bits"
+                f"{name}: {facts.distinct_values:,} distinct rows by decoded value, {fewer:,} "
+                "fewer than by stored bits"
             )
     return notes

@@ -1,6 +1,6 @@
 """Quantisers of ggml's simple block formats, as the reference ones compute: in binary32.
 
-What `isologit.numerics.gguf_blocks` decodes, 32 values a block. In binary32, each operation rounded:
+What `isologit.numerics.gguf_blocks` decodes, 32 values a block. Each operation rounds to binary32:
 
     ======  ============================  ===========================================
     format  scale                         quant of x
@@ -13,13 +13,13 @@ What `isologit.numerics.gguf_blocks` decodes, 32 values a block. In binary32, ea
     q5_1    d = (max x − min x) / 31      min(31, ⌊(x − min)·(1/d) + 0.5⌋)
     ======  ============================  ===========================================
 
-with 0 for 1/d where d is 0; d, and the minimum, are stored as binary16. The quants are made with the
-d that has not been rounded to that. The facts are those of ggml-quants.c (``quantize_row_*_ref``)
-and of gguf-py's ``quants.py``, which the tests hold this to, bit for bit. Where the reference
-converts a number that is not finite to an integer, which C leaves undefined, the quant is 0, as on
-x86. A block of zeros has, as in gguf-py, a scale of −0 under q4_0 and q5_0 where its first is +0
-(always in C). Where +0 and −0 are both the minimum it is the first of them, as in C (gguf-py leaves
-that to numpy).
+with 0 for 1/d where d is 0; d, and the minimum, are stored as binary16. The quants are made with
+the d that has not been rounded to that. The facts are those of ggml-quants.c
+(``quantize_row_*_ref``) and of gguf-py's ``quants.py``, which the tests hold this to, bit for bit.
+Where the reference converts a number that is not finite to an integer, which C leaves undefined,
+the quant is 0, as on x86. A block of zeros has, as in gguf-py, a scale of −0 under q4_0 and q5_0
+where its first is +0 (always in C). Where +0 and −0 are both the minimum it is the first of them,
+as in C (gguf-py leaves that to numpy).
 """
 
 from collections.abc import Mapping

@@ -26,15 +26,13 @@ SCHEMES: Mapping[str, str] = {
     "f32": "IEEE 754 binary32, each number rounded once",
     "f16": "IEEE 754 binary16, each number rounded once",
     "bf16": "bfloat16, each number rounded once",
-    "f8_e4m3fn": "8-bit floats of OCP (OFP8 1.0; Micikevicius et al., arXiv:2209.05433)",
-    "f8_e5m2": "8-bit floats of OCP (OFP8 1.0; Micikevicius et al., arXiv:2209.05433)",
+    **dict.fromkeys(
+        _FLOAT8, "8-bit floats of OCP's OFP8 1.0 (Micikevicius et al., arXiv:2209.05433)"
+    ),
     "int8_row": "integers to ±127, a scale max|w|/127 in f32 for each row of W (symmetric, per "
     "output channel: Wu et al., arXiv:2004.09602; LLM.int8(), arXiv:2208.07339)",
     "int8_channel": "the same with a scale for each column of W, an input channel",
-    **{
-        name: "ggml's blocks of 32, as its reference quantiser makes them (ggml-quants.c)"
-        for name in _BLOCKS
-    },
+    **dict.fromkeys(_BLOCKS, "ggml's blocks of 32, as ggml-quants.c's reference makes them"),
 }
 
 

@@ -1,8 +1,8 @@
 """The loops over stored words, compiled by numba; nothing here allocates a copy of a matrix.
 
 A word's format is its integer type: uint16 is bf16, int16 (the same bits, another view) is f16,
-uint32 is f32; uint64 is binary64, which casts alone read. `typed` makes that view. Numba compiles each kernel for the types it meets and
-caches the machine code.
+uint32 is f32; uint64 is binary64, which casts alone read. `typed` makes that view. Numba compiles
+each kernel for the types it meets and caches the machine code.
 
 Of ``fastmath`` only reassociation and contraction are allowed, and only in kernels whose callers
 carry a bound that holds for any order of summation; products of two stored numbers have at most

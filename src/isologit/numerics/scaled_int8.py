@@ -1,11 +1,11 @@
-"""Integers of 8 bits times a scale, one a row or one a column: the symmetric casts and their coding.
+"""Integers of 8 bits times a scale, one a row or one a column: symmetric casts and their coding.
 
 The scheme is scale quantisation with the maximum for its range: s = max|w| / 127 in binary32, and
-q = w / s rounded to the nearest integer, clipped to ±127, so that 0 stays 0 and −128 is not used (Wu,
-Judd, Zhang, Isaev and Micikevicius, Integer quantization for deep learning inference,
-arXiv:2004.09602, 3.1.2 and 3.3). With a scale for each row of W, an output, it is what
-that paper calls per channel and what LLM.int8() stores (Dettmers, Lewis, Belkada and Zettlemoyer,
-arXiv:2208.07339, vector-wise). With a scale for each column it is per input channel.
+q = w / s rounded to the nearest integer, clipped to ±127, so that 0 stays 0 and −128 is not used
+(Wu, Judd, Zhang, Isaev and Micikevicius, Integer quantization for deep learning inference,
+arXiv:2004.09602). With a scale for each row of W, an output, it is what that paper calls per
+channel, and what LLM.int8() stores (Dettmers, Lewis, Belkada and Zettlemoyer, arXiv:2208.07339,
+vector-wise). With a scale for each column it is per input channel.
 
 Here w / s is the real quotient, rounded once, ties to even.
 """
@@ -139,12 +139,11 @@ def quantise_rows(
 
 @kernel()
 def column_magnitudes(words, largest):  # type: ignore[no-untyped-def]
-    """Raise ``largest[k]`` to the largest magnitude of column k; a NaN stays."""
+    """Raise ``largest[k]`` to the largest magnitude of column k; a NaN comes in and stays."""
     for n in range(words.shape[0]):
         for k in range(words.shape[1]):
             x = abs(widen(words[n, k]))
-            # Neither comparison holds for a NaN: it comes in, and stays.
-            if not x <= largest[k] and not largest[k] != largest[k]:
+            if x > largest[k] or np.isnan(x):
                 largest[k] = x
 
 

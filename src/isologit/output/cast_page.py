@@ -7,6 +7,7 @@ from rich.text import Text
 from isologit.cast_findings import Born, CastFacts, Casts, Flip
 from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
+from isologit.numerics.cast_formats import is_float8
 from isologit.output import sentences, token_sentences
 from isologit.output.parts import lines, section, text
 
@@ -16,16 +17,16 @@ _CLASSES_SHOWN = 8
 _FLIPS_SHOWN = 8
 
 _SCALED_BY = {
-    "none": "",
+    "none": "none",
     "tensor": "one scale",
     "row": "scale a row",
     "column": "scale a column",
     "block": "scale a block",
 }
 _TOO_LARGE = {
-    "saturate": "become the largest number",
-    "nan": "become NaN",
-    "infinity": "become infinite",
+    "saturate": "saturate at the largest number (--overflow saturate, as in torch)",
+    "nan": "are too large and become NaN (--overflow nan, as in ml_dtypes)",
+    "infinity": "are too large and become infinite",
 }
 _KEPT = {"identity": "W is stored so", "exact": "keeps every number", "rounded": ""}
 
@@ -58,12 +59,13 @@ def _verdict(findings: Casts) -> str:
     worst = _worst(findings)
     if not worst:
         names = ", ".join(findings.formats)
-        return f"No two rows that differ now would become one row: {names}."
+        return f"No cast would merge rows that differ now: {names}."
     name, facts = worst[0]
-    merging = len(worst)
+    which = f"{len(worst)} of {counted(len(findings.formats), 'cast')}"
+    most = f"{name} merges" if len(worst) == 1 else f"{name} merges the most"
     return (
-        f"{merging} of {counted(len(findings.formats), 'cast')} would make one row of rows that "
-        f"differ; {name} of the most: {counted(facts.rows_merged, 'row')} fewer, "
+        f"{which} would merge rows that differ now; {most}: "
+        f"{counted(facts.rows_merged, 'distinct row')} fewer, "
         f"{counted(facts.born_tokens, 'token')} in {_classes(facts.born_classes)}."
     )
 
@@ -85,7 +87,6 @@ def _table(findings: Casts) -> Table:
         ("rows merged", exact),
         ("classes born", claims["born"]),
         ("logits tied", claims["logits"]),
-        ("newly tied", claims["logits"]),
         ("distinct logits", claims["logits"]),
         ("flips", claims["flips"]),
     ):
@@ -99,13 +100,11 @@ def _table(findings: Casts) -> Table:
         "",
         "",
         f"{stored.logits.tied:,}",
-        "",
         f"{stored.logits.distinct:,}",
         "",
         "",
     )
     for name, facts in findings.formats.items():
-        newly = facts.logits.newly_tied
         table.add_row(
             name,
             _SCALED_BY[facts.scaling],
@@ -113,7 +112,6 @@ def _table(findings: Casts) -> Table:
             f"{facts.rows_merged:,}",
             f"{facts.born_classes:,}",
             f"{facts.logits.tied:,}",
-            "" if newly is None else f"{newly:,}",
             f"{facts.logits.distinct:,}",
             f"{facts.flipped:,} of {findings.states.n:,}",
             _KEPT[facts.kind],
@@ -129,8 +127,8 @@ def _legend(findings: Casts) -> list[str]:
     return [
         "Rows merged: distinct rows lost. Classes born: row classes made of several that differ "
         "now.",
-        "Logits tied: tokens that share their logit at the state above, which is kept as it is; "
-        "newly: with one that had another logit.",
+        "Logits tied: tokens that share their logit with another at the state above, which is kept "
+        "as it is.",
         "Flips: random states at which another token has the largest logit.",
     ]
 
@@ -142,12 +140,13 @@ def _entries(findings: Casts) -> list[str]:
         if entries is None:
             continue
         parts = []
-        if facts.scaling == "none":
-            parts.append(f"{_part(entries.subnormal, entries.total)} are subnormal there")
+        if facts.scaling == "none" or is_float8(name):
+            parts.append(f"{_part(entries.subnormal, entries.total)} land in its subnormals")
         parts.append(f"{_part(entries.zeroed, entries.total)} become 0")
-        if facts.overflow is not None:
-            become = _TOO_LARGE[facts.overflow]
-            parts.append(f"{_part(entries.overflowed, entries.total)} are too large and {become}")
+        # Of scales that are made to fit, too large is news alone.
+        if facts.overflow is not None and (entries.overflowed or facts.scaling == "none"):
+            becomes = _TOO_LARGE[facts.overflow]
+            parts.append(f"{_part(entries.overflowed, entries.total)} {becomes}")
         told.append(f"{name}: {', '.join(parts)}")
     return told or ["Every number is kept"]
 
@@ -156,8 +155,8 @@ def _part(n: int, total: int) -> str:
     if not n:
         return "none"
     share = 100 * n / total
-    shown = "less than 0.01" if share < 0.01 else f"{share:.2f}"
-    return f"{n:,} ({shown}%)"
+    shown = "less than 0.01%" if share < 0.01 else f"{share:.2f}%"
+    return f"{n:,} ({shown})"
 
 
 def _worst(findings: Casts) -> list[tuple[str, CastFacts]]:
@@ -229,7 +228,11 @@ def _flip(flip: Flip, dtype: str) -> str:
 
 
 def _schemes(findings: Casts) -> list[str]:
-    return [f"{name}: {facts.scheme}" for name, facts in findings.formats.items()]
+    """Return what the casts are, those of one scheme on one line."""
+    by_scheme: dict[str, list[str]] = {}
+    for name, facts in findings.formats.items():
+        by_scheme.setdefault(facts.scheme, []).append(name)
+    return [f"{', '.join(names)}: {scheme}" for scheme, names in by_scheme.items()]
 
 
 def _classes(n: int) -> str:
