@@ -1,7 +1,7 @@
 """Numbers on which rounding to a narrower format is hard, and which words they round to.
 
-The oracle is of fractions and of the words' fields by definition (`oracle.fraction_oracle`); nothing
-here is imported from `isologit`.
+The oracle is of fractions and of the words' fields by definition (`oracle.fraction_oracle`).
+Nothing here is imported from `isologit`.
 """
 
 from fractions import Fraction

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from isologit.numerics.encodings import Encoding, encode_rows, encoding_of
+from isologit.numerics.encodings import Counts, Encoding, encode_rows, encoding_of
 from isologit.numerics.float8 import E4M3FN, E5M2
 from isologit.numerics.formats import BF16, F16, F32, FORMATS, Format, decode, encode
 from isologit.numerics.kernels import typed
@@ -21,7 +21,7 @@ WORDS = {"f16": np.uint16, "bf16": np.uint16, "f32": np.uint32}
 each_target = pytest.mark.parametrize("target", TARGETS)
 
 
-def encoded(stored: StoredWords, target: str, divisors: float = 1.0) -> tuple[StoredWords, tuple]:
+def encoded(stored: StoredWords, target: str, divisors: float = 1.0) -> tuple[StoredWords, Counts]:
     """Return the words of a row of stored numbers, and the counts."""
     out = np.empty((1, len(stored)), dtype=WORDS.get(target, np.uint8))
     counts = encode_rows(stored[None], np.array([divisors]), ENCODINGS[target], out)

@@ -24,7 +24,9 @@ def quantised(values: Any, divisors: Any, axis: Axis) -> tuple[Any, tuple[int, i
 def around_ties(scale: np.float32) -> Any:
     """Return binary32 numbers at, below and above each half of a scale."""
     halves = (np.arange(-255, 256) / 2 * float(scale)).astype(np.float32)
-    return np.concatenate([np.nextafter(halves, np.float32(d)) for d in (-np.inf, np.inf)] + [halves])
+    return np.concatenate(
+        [np.nextafter(halves, np.float32(d)) for d in (-np.inf, np.inf)] + [halves]
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.1, 1 / 127, 3e-20, 2.0**-130])
