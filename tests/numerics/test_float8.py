@@ -25,15 +25,15 @@ each_format = pytest.mark.parametrize("to", [E4M3FN, E5M2], ids=lambda f: f.name
 def by_library(values: npt.NDArray[Any], to: Float8) -> npt.NDArray[np.uint8]:
     """Return ml_dtypes' cast."""
     with np.errstate(all="ignore"):
-        cast: npt.NDArray[Any] = values.astype(NATIVE[to.name])
-    return cast.view(np.uint8)
+        words: npt.NDArray[np.uint8] = values.astype(NATIVE[to.name]).view(np.uint8)
+    return words
 
 
 def ours(stored: npt.NDArray[Any], to: Float8, overflow: Any = "nan") -> npt.NDArray[np.uint8]:
     """Return the words of a row."""
     out = np.empty((1, len(stored)), dtype=np.uint8)
     encode_rows(stored[None], np.ones(1), to.encoding(overflow), out)
-    return out[0]
+    return out.reshape(-1)
 
 
 def sources() -> Iterator[Any]:

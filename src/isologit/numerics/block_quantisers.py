@@ -49,6 +49,9 @@ _SCHEMES: Mapping[str, _Scheme] = {
     "q4_0": _Scheme(False, 4),
 }
 
+# Of binary32: all bits but the sign, and the pattern of an infinity.
+_MAGNITUDE, _INFINITY = 0x7FFFFFFF, 0x7F800000
+
 #: The formats that can be quantised to.
 QUANTISED = tuple(_SCHEMES)
 
@@ -84,36 +87,40 @@ def quantise_blocks(words: npt.NDArray[Any], name: str, out: npt.NDArray[np.uint
 @kernel()
 def _q8_0(words, half, blocks, counts):  # type: ignore[no-untyped-def]
     """Fill blocks of d and 32 bytes of quants."""
-    x = np.empty(32, np.float32)
+    x, one = np.empty(32, np.float32), np.empty(1, np.float32)
+    patterns, pattern = x.view(np.int32), one.view(np.int32)
     for n in range(words.shape[0]):
         for b in range(blocks.shape[1]):
-            largest = np.float32(0)
+            _read(words, n, b, x)
+            # Patterns without their signs are in the order of magnitudes, a NaN beyond all others.
+            largest = np.int32(0)
             for k in range(32):
-                x[k] = np.float32(widen(words[n, 32 * b + k]))
-                if _exceeds(abs(x[k]), largest):
-                    largest = abs(x[k])
-            d = largest / np.float32(127)
+                largest = max(largest, patterns[k] & np.int32(_MAGNITUDE))
+            pattern[0] = largest
+            d = one[0] / np.float32(127)
             inverse = np.float32(0) if d == 0 else np.float32(1) / d
             lost = _store_half(d, half, blocks, n, b, 0)
-            counts[1] += 32 * (lost and largest < np.inf)
+            counts[1] += 32 * (lost and one[0] < np.inf)
             scale = _half_of(blocks, n, b, 0)
+            zeroed = np.int32(0)
             for k in range(32):
                 product = x[k] * inverse
                 size = abs(product)
                 floor = np.floor(size)
                 rounded = floor + np.floor(np.float32(2) * (size - floor))
-                quant = np.int8(0)
-                if rounded < 128:
-                    quant = np.int8(-rounded if product < 0 else rounded)
-                blocks[n, b, 2 + k] = np.uint8(quant)
-                value = scale * np.float32(quant)
-                counts[0] += value == 0 and x[k] != 0 and abs(x[k]) < np.inf
+                rounded = np.copysign(rounded, product) if size < 128 else np.float32(0)
+                blocks[n, b, 2 + k] = np.uint8(np.int32(rounded) & np.int32(255))
+                # Where that is 0 the scale is finite, and so is x.
+                zeroed += scale * rounded == 0 and x[k] != 0
+            counts[0] += zeroed
 
 
 @kernel()
 def _legacy(words, half, has_minimum, has_fifth_bit, blocks, counts):  # type: ignore[no-untyped-def]
     """Fill blocks of d, perhaps m, perhaps 32 fifth bits, and 32 quants of four bits."""
-    x, quants = np.empty(32, np.float32), np.empty(32, np.uint8)
+    x, one = np.empty(32, np.float32), np.empty(1, np.float32)
+    patterns, pattern = x.view(np.int32), one.view(np.int32)
+    quants = np.empty(32, np.uint8)
     fifth = 4 if has_minimum else 2
     low = fifth + 4 if has_fifth_bit else fifth
     most = 31 if has_fifth_bit else 15
@@ -122,40 +129,35 @@ def _legacy(words, half, has_minimum, has_fifth_bit, blocks, counts):  # type: i
     addend = np.float32(0.5) + np.float32(shift)
     for n in range(words.shape[0]):
         for b in range(blocks.shape[1]):
-            first = np.float32(widen(words[n, 32 * b]))
-            smallest = largest = extreme = first
-            for k in range(32):
-                x[k] = np.float32(widen(words[n, 32 * b + k]))
-                if _exceeds(-x[k], -smallest):
-                    smallest = x[k]
-                if _exceeds(x[k], largest):
-                    largest = x[k]
-                if _exceeds(abs(x[k]), abs(extreme)):
-                    extreme = x[k]
-            if has_minimum:
-                d = (largest - smallest) / np.float32(most)
-                origin = smallest
-            else:
-                d = extreme / np.float32(-shift)
-                origin = np.float32(0)
-            inverse = np.float32(0) if d == 0 else np.float32(1) / d
-            lost = _store_half(d, half, blocks, n, b, 0)
+            _read(words, n, b, x)
             minimum = np.float32(0)
             if has_minimum:
+                smallest, largest = _extremes(x, patterns, one, pattern)
+                d = (largest - smallest) / np.float32(most)
+                lost = _store_half(d, half, blocks, n, b, 0)
                 lost |= _store_half(smallest, half, blocks, n, b, 2)
+                finite = abs(smallest) < np.inf and abs(largest) < np.inf
                 minimum = _half_of(blocks, n, b, 2)
-            finite = abs(smallest) < np.inf and abs(largest) < np.inf
+            else:
+                extreme = _first_of_largest_magnitude(x, patterns)
+                d = extreme / np.float32(-shift)
+                lost = _store_half(d, half, blocks, n, b, 0)
+                finite = abs(extreme) < np.inf
+                smallest = np.float32(0)
             counts[1] += 32 * (lost and finite)
+            inverse = np.float32(0) if d == 0 else np.float32(1) / d
             scale = _half_of(blocks, n, b, 0)
+            zeroed = np.int32(0)
             for k in range(32):
                 # Less +0, a −0 stays what it is.
-                shifted = (x[k] - origin) * inverse + addend
-                quant = 0
-                if abs(shifted) < np.inf:
-                    quant = min(int(shifted), most)
+                shifted = (x[k] - smallest) * inverse + addend
+                quant = np.int32(shifted if abs(shifted) < 128 else np.float32(0))
+                quant = min(quant, np.int32(most))
                 quants[k] = np.uint8(quant)
-                value = scale * np.float32(quant - shift) + minimum
-                counts[0] += value == 0 and x[k] != 0 and abs(x[k]) < np.inf
+                value = scale * np.float32(quant - np.int32(shift)) + minimum
+                # Where that is 0 the scale is finite, and so is x.
+                zeroed += value == 0 and x[k] != 0
+            counts[0] += zeroed
             for k in range(16):
                 blocks[n, b, low + k] = (quants[k] & 15) | ((quants[16 + k] & 15) << 4)
             if has_fifth_bit:
@@ -167,9 +169,44 @@ def _legacy(words, half, has_minimum, has_fifth_bit, blocks, counts):  # type: i
 
 
 @kernel()
-def _exceeds(new, old):  # type: ignore[no-untyped-def]
-    """Return whether a number is larger than another; a NaN is larger than any number."""
-    return new > old or (np.isnan(new) and not np.isnan(old))
+def _read(words, n, b, x):  # type: ignore[no-untyped-def]
+    """Fill x with the numbers of a block, as binary32."""
+    for k in range(32):
+        x[k] = np.float32(widen(words[n, 32 * b + k]))
+
+
+@kernel()
+def _first_of_largest_magnitude(x, patterns):  # type: ignore[no-untyped-def]
+    """Return the first number of the largest magnitude; a NaN is larger than any other."""
+    largest = np.int32(0)
+    for k in range(32):
+        largest = max(largest, patterns[k] & np.int32(_MAGNITUDE))
+    for k in range(32):
+        if patterns[k] & np.int32(_MAGNITUDE) == largest:
+            return x[k]
+    return x[0]
+
+
+@kernel()
+def _extremes(x, patterns, one, pattern):  # type: ignore[no-untyped-def]
+    """Return the smallest and the largest number, of zeros the first; two NaNs if there is one."""
+    low, high, size = np.int32(_MAGNITUDE), np.int32(-_MAGNITUDE - 1), np.int32(0)
+    for k in range(32):
+        # With the magnitudes of negative ones turned round, patterns are in the order of numbers.
+        key = patterns[k] ^ ((patterns[k] >> np.int32(31)) & np.int32(_MAGNITUDE))
+        low, high = min(low, key), max(high, key)
+        size = max(size, patterns[k] & np.int32(_MAGNITUDE))
+    if size > np.int32(_INFINITY):
+        return np.float32(np.nan), np.float32(np.nan)
+    pattern[0] = high ^ ((high >> np.int32(31)) & np.int32(_MAGNITUDE))
+    largest = one[0]
+    pattern[0] = low ^ ((low >> np.int32(31)) & np.int32(_MAGNITUDE))
+    smallest = one[0]
+    if smallest == 0:
+        for k in range(32):
+            if x[k] == 0:
+                return x[k], largest
+    return smallest, largest
 
 
 @kernel()
