@@ -185,6 +185,19 @@ def test_alone_it_is_an_error_that_names_those_that_fit(tmp_path: Path) -> None:
     )
 
 
+def test_classes_are_of_stored_bits_and_a_note_tells_of_equal_values(tmp_path: Path) -> None:
+    values = gaussian(40, 32)
+    # Under e4m3fn ±2⁻²⁰ becomes ±0: other words, the same number.
+    values[:3] = 2.0**-20
+    values[1, 0] *= -1
+    result = casts(str(write_llama(tmp_path / "m", values)), to=["f8_e4m3fn"], sample=Sample(n=2))
+    facts = result.formats["f8_e4m3fn"]
+    assert (result.before.distinct, facts.distinct, facts.distinct_values) == (39, 39, 38)
+    assert (facts.rows_merged, facts.born) == (0, [])
+    note = "f8_e4m3fn: 38 distinct rows by decoded value, 1 fewer than by stored bits"
+    assert note in result.notes
+
+
 def test_a_row_counts_with_its_bias(tmp_path: Path) -> None:
     values = np.zeros((40, 32))
     values[:, 0] = 1 + 2.0**-12 * np.arange(40)
