@@ -38,7 +38,9 @@ OF_THE_JOB = (
     *("findings", "subject", "request", "clusters", "steps", "cache"),
     *("record", "claims", "token_findings", "token_steps", "token_source", "listing"),
     *("policy", "rules", "rule_facts", "checking"),
-    *("exportable", "selection"),
+    *("exportable", "selection", "result_files"),
+    *("comparing", "diff_sides", "diff_findings", "diff_rows"),
+    *("explaining", "tie_findings"),
     *("casting", "cast_findings"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}

@@ -20,7 +20,7 @@ from isologit.cast_findings import (
 from isologit.checkpoint.wording import listed
 from isologit.claims import EXACT, OBSERVED, sampled
 from isologit.equivalence.cluster import find_clusters
-from isologit.equivalence.coarsening import born_classes, parts_of
+from isologit.equivalence.coarsening import born_classes, part_counts
 from isologit.equivalence.norm_range import NormRange
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import RowClasses, row_classes
@@ -264,7 +264,7 @@ def _entries(made: Cast) -> Entries | None:
 def _ties(logits: Partition, before: Partition | None) -> Ties:
     newly = None
     if before is not None:
-        newly = int(logits.sizes()[parts_of(before, logits) > 1].sum())
+        newly = int(logits.sizes()[part_counts(before, logits) > 1].sum())
     return Ties(
         distinct=logits.n_classes,
         tied=int((logits.n_others() > 0).sum()),

@@ -12,10 +12,11 @@ from isologit.equivalence.cluster import find_clusters
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import row_classes
 from isologit.errors import IsologitError, ResultsError, TokenizerError
-from isologit.exportable import is_results, read_results
+from isologit.exportable import read_results
 from isologit.findings import MatrixFacts
 from isologit.policy import Policy
 from isologit.record import Model, Record
+from isologit.result_files import is_results
 from isologit.rule_facts import LONGEST_SHOWN, Facts, RuleResult
 from isologit.rules import evaluate
 from isologit.subject import Progress, Settings, Subject, open_subject, silent

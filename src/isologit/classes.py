@@ -1,6 +1,6 @@
 """The smaller job: row classes, and logit classes at one state, without printing."""
 
-from isologit import clusters, steps, token_steps
+from isologit import clusters, explaining, steps, token_steps
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import (
@@ -28,6 +28,7 @@ def classes(
     settings: Settings | None = None,
     *,
     at: Members | Pole | FileState | int | None = None,
+    explain_top: int | None = None,
     progress: Progress = silent,
 ) -> tuple[Classes, Arrays]:
     """Find row classes, and the logit classes at one state if one is given.
@@ -41,16 +42,20 @@ def classes(
     at
         A token id (its own row is the state), members (their centroid: the seed's 1.5c), a pole
         (a state there: the seed line's 1.5a), a state of the user's, or None for row classes alone.
+    explain_top
+        Explain the ties among so many of the largest logits, and in the modal class; None for none.
     progress
         Called with the name of each step.
     """
-    return classes_of(open_subject(spec, settings or Settings()), at=at, progress=progress)
+    subject = open_subject(spec, settings or Settings())
+    return classes_of(subject, at=at, explain_top=explain_top, progress=progress)
 
 
 def classes_of(
     subject: Subject,
     *,
     at: Members | Pole | FileState | int | None = None,
+    explain_top: int | None = None,
     progress: Progress = silent,
 ) -> tuple[Classes, Arrays]:
     """Find the classes of an opened checkpoint; see `classes`."""
@@ -85,6 +90,12 @@ def classes_of(
         here = steps.at_state(subject, rows, state, cluster)
     progress("tokens")
     tokens = reading.result()
+    ties = None
+    if explain_top is not None and here is not None:
+        progress("ties")
+        ties = explaining.ties_at(
+            subject, rows, here.state.vector, here.logits, top=explain_top, tokens=tokens.table
+        )
     row_facts = RowFacts.of(rows, biased=subject.head.bias is not None)
     notes = clusters.other_matrix(at, subject.sha256) if isinstance(at, Members) else []
     if isinstance(at, FileState) and state is not None:
@@ -115,6 +126,7 @@ def classes_of(
             cluster_ids=cluster.token_ids if cluster else None,
             class_ids=here.class_ids if here else None,
         ),
+        ties=ties,
         notes=steps.notes(subject, rows, here.logits if here else None, [*notes, *tokens.notes]),
     )
     return findings, Arrays(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from isologit.equivalence.partition import Relation
 from isologit.record import Model, Record
+from isologit.tie_findings import Ties
 from isologit.token_findings import TokensFacts
 
 if TYPE_CHECKING:
@@ -385,7 +386,7 @@ class Audit(Record, frozen=True, kw_only=True):
 
 
 class Classes(Record, frozen=True, kw_only=True):
-    """Row classes, and logit classes at one state where one was given."""
+    """Row classes, and logit classes at one state where one was given; ``ties`` where asked for."""
 
     schema: str = CLASSES_SCHEMA
     isologit: str
@@ -404,4 +405,5 @@ class Classes(Record, frozen=True, kw_only=True):
     class_rows: ClassRows | None
     comparison: Comparison | None
     tokens: TokensFacts | None
+    ties: Ties | None
     notes: list[str]

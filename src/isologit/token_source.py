@@ -76,7 +76,7 @@ def find_model(spec: str, settings: Settings, arrived: Arrived = nothing) -> Fou
         raise
     except CheckpointError as error:
         # Not at the top: of all that is read here, results alone need Parquet.
-        from isologit.exportable import is_results
+        from isologit.result_files import is_results
 
         if path.is_file() or settings.tensor is not None or is_results(path):
             raise

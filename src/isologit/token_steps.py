@@ -42,7 +42,7 @@ from isologit.tokens.table import TokenTable, beyond_rows, beyond_rows_note, des
 from isologit.tokens.undertrained import undertrained_evidence
 from isologit.tokens.vocabulary import Tokenizer
 
-_NO_TOKENIZER = "no tokenizer lies beside the weights: tokens are ids (--tokenizer names one)"
+NO_TOKENIZER = "no tokenizer lies beside the weights: tokens are ids (--tokenizer names one)"
 # Of config.json and generation_config.json; decoders that are given text begin with the last.
 _ROLES = ("bos", "eos", "pad", "decoder_start")
 # Tokens of a class that are shown.
@@ -269,7 +269,7 @@ def tokens_or_why_not(
     try:
         return read_tokens(checkpoint, n_rows)
     except TokenizerNotFoundError:
-        return Tokens(None, notes=(_NO_TOKENIZER,))
+        return Tokens(None, notes=(NO_TOKENIZER,))
     except (TokenizerError, CheckpointError, OutputWriteError) as error:
         return Tokens(None, notes=(f"the tokenizer is left out, and tokens are ids: {error}",))
 

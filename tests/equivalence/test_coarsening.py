@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isologit.equivalence.coarsening import born_classes, parts_of
+from isologit.equivalence.coarsening import born_classes, part_counts
 from isologit.equivalence.partition import Partition
 
 keys = st.lists(st.integers(0, 6), min_size=1, max_size=40)
@@ -31,7 +31,7 @@ def test_a_born_class_is_a_union_of_several_that_were(fine: list[int], into: lis
 def test_parts_are_the_classes_that_a_class_touches(left: list[int], data: st.DataObject) -> None:
     right = data.draw(st.lists(st.integers(0, 4), min_size=len(left), max_size=len(left)))
     before, after = Partition.of_keys(np.array(left)), Partition.of_keys(np.array(right))
-    for label, parts in enumerate(parts_of(before, after).tolist()):
+    for label, parts in enumerate(part_counts(before, after).tolist()):
         assert parts == len({left[i] for i in after.members(label)})
 
 

@@ -22,6 +22,7 @@ from isologit.numerics.formats import (
     round_fraction,
     round_sqrt,
     round_to,
+    ulp,
 )
 from oracle import fraction_oracle as oracle
 from oracle.draws import RANGES
@@ -358,3 +359,17 @@ def test_an_unknown_format_is_named_beside_those_that_are_read() -> None:
 def test_a_words_integer_is_as_wide_as_the_format(format_: Format) -> None:
     assert format_.word_dtype.itemsize * 8 == format_.bits
     assert format_.itemsize * 8 == format_.bits
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda f: f.name)
+def test_the_unit_in_the_last_place_is_the_distance_to_the_next_number_away(
+    format_: Format,
+) -> None:
+    below, above = positive_neighbours(format_)
+    assert np.array_equal(ulp(below, format_), above - below)
+    assert np.array_equal(ulp(-below, format_), above - below)
+    largest = float(ulp(format_.largest, format_))
+    assert float(ulp(np.inf, format_)) == float(ulp(-np.inf, format_)) == largest
+    assert largest == 2.0 ** (format_.max_exponent - format_.precision + 1)
+    assert float(ulp(0.0, format_)) == float(ulp(-0.0, format_)) == 2.0**format_.quantum_exponent
+    assert np.isnan(ulp(np.nan, format_))

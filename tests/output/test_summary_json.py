@@ -189,6 +189,81 @@ AUDIT = {
     "tokens?": TOKENS,
     "notes": [str],
 }
+TIED_CLASS = {
+    "value": float,
+    "hex": str,
+    "ulp": float,
+    "n_tokens": int,
+    "token_ids": [int],
+    "first?": [str],
+    **dict.fromkeys(("distinct_rows", "distinct_reals", "distinct_logits", "distinct_f32"), int),
+    "distinct_without_bias?": int,
+    "without_real": int,
+    "span_ulp?": float,
+    "closest_ulp?": float,
+    "causes": [
+        {"cause": str, "saturation?": str, "ties": int, "end_in_f32?": int, "remedy": str},
+    ],
+    "ties": [
+        {
+            "a": int,
+            "b": int,
+            "cause": str,
+            "saturation?": str,
+            "margin_ulp?": float,
+            "ends_in_f32?": bool,
+        }
+    ],
+}
+MERGE = {
+    "capped": float,
+    "capped_hex": str,
+    "low": float,
+    "high": float,
+    **dict.fromkeys(("distinct_logits", "distinct_f32", "n_tokens"), int),
+}
+TIES = {
+    "logits_of": str,
+    "top": [TIED_CLASS],
+    "maximum?": TIED_CLASS,
+    "modal": TIED_CLASS,
+    "nan": int,
+    "softcap?": {"cap": float, "modal?": MERGE, "top": [MERGE], "why?": str},
+    "device?": {
+        "device": str,
+        "environment": {...: str},
+        "observations": [
+            {
+                "op": str,
+                "batch?": int,
+                "row_offset": int,
+                "differing": int,
+                "largest_ulp?": float,
+                "largest_token?": int,
+                "observed?": float,
+                "exact?": float,
+                **dict.fromkeys(("split_row_classes", "unlike_first_op", "unlike_in_batch"), int),
+            }
+        ],
+        "split": [
+            {
+                "label": int,
+                "size": int,
+                "token_ids": [int],
+                "logits": [float],
+                "n_tokens": [int],
+            }
+        ],
+        **dict.fromkeys(
+            (
+                *("split_row_classes", "parted_logit_classes", "parted_tokens"),
+                "joined_logit_classes",
+            ),
+            int,
+        ),
+    },
+    "claims": {...: str},
+}
 CLASSES = {
     **{key: AUDIT[key] for key in ("schema", "isologit", "model", "matrix", "head", "arithmetic")},
     "rows": ROWS,
@@ -202,6 +277,7 @@ CLASSES = {
     "class_rows?": CLASS_ROWS,
     "comparison?": COMPARISON,
     "tokens?": TOKENS,
+    "ties?": TIES,
     "notes": [str],
 }
 INSPECTION = {
@@ -304,6 +380,13 @@ def test_classes_prints_every_key(planted: Path, place: tuple[str, ...]) -> None
     assert faults(found, CLASSES) == []
     assert found["schema"] == "isologit.classes/1"
     assert (found["logits"] is None) == (not place)
+    assert found["ties"] is None
+
+
+def test_explain_prints_every_key_of_ties(planted: Path) -> None:
+    found = printed("classes", planted, "--token", "3", "--explain")
+    assert faults(found, CLASSES) == []
+    assert found["ties"]["device"] is None
 
 
 def test_inspect_prints_every_key(planted: Path) -> None:

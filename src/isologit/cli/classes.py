@@ -32,6 +32,15 @@ from isologit.subject import LocatedSubject
     help="Which state of a file that holds several, from 0.",
 )
 @options.pole_options
+@click.option(
+    "--explain", is_flag=True, help="Say why tokens tie there: the cause, the margin, the remedy."
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="With --explain: how many of the largest distinct logits.  [default: 10]",
+)
 @options.directory_option
 @options.force_option
 @options.computing_options
@@ -43,6 +52,8 @@ def command(
     index: int | None,
     pole: str | None,
     axes: str,
+    explain: bool,
+    top: int | None,
     output: Path | None,
     force: bool,
     shared: options.Shared,
@@ -63,6 +74,13 @@ def command(
         raise click.UsageError("give at most one of --token, --members, --pole and --state")
     if index is not None and state is None:
         raise click.UsageError("--index chooses among the states of --state FILE; give that too")
+    if explain and not given:
+        raise click.UsageError(
+            "--explain says why tokens tie at a state; give one of --token, --members, --pole and "
+            "--state"
+        )
+    if top is not None and not explain:
+        raise click.UsageError("--top says how many logits to --explain; give that too")
     if output is not None:
         check_target(output, force=force)
     at: Members | Pole | FileState | int | None = token if token is not None else place
@@ -88,7 +106,9 @@ def command(
         from isologit.output.results import write_results
 
     with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
-        findings, arrays = classes_of(subject, at=at, progress=progress)
+        findings, arrays = classes_of(
+            subject, at=at, explain_top=(top or 10) if explain else None, progress=progress
+        )
         paths: list[Path] = []
         if output is not None:
             progress("writing")

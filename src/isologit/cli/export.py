@@ -123,7 +123,8 @@ def _opened(
     target: str, settings: Settings, as_: str, quiet: bool
 ) -> tuple["Exportable", Mapping[str, Any]]:
     """Read a directory, or audit a model; with what its generation is set to, if that is needed."""
-    from isologit.exportable import generation_config, is_results, read_results
+    from isologit.exportable import generation_config, read_results
+    from isologit.result_files import is_results
 
     if is_results(path := Path(target)):
         if settings.tensor or settings.tokenizer or settings.role != "output":

@@ -27,6 +27,7 @@ COMMANDS = {
     "inspect": "Tensors, the head and why; reads headers alone.",
     "cast": "What casting W to other formats would merge.",
     "tokens": "Who the tokens are; which no text reaches or training knew.",
+    "diff": "Classes and rows of two checkpoints: born, merged, frozen, moved.",
     "check": "A gate for releases: exits with 1 where a rule is broken.",
     "export": "Masks and lists that servers take as they are.",
     "reproduce": "The seed's published figures beside this model's.",

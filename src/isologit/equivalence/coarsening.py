@@ -39,14 +39,14 @@ def born_classes(before: Partition, after: Partition) -> list[BornClass]:
     list of BornClass
         The largest first, of equal sizes the one with the smallest id.
     """
-    parts = parts_of(before, after)
+    parts = part_counts(before, after)
     sizes = after.sizes()
     labels = np.flatnonzero(parts > 1)
     labels = labels[np.argsort(-sizes[labels], kind="stable")]
     return [BornClass(after.members(int(n)), int(parts[n])) for n in labels]
 
 
-def parts_of(before: Partition, after: Partition) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def part_counts(before: Partition, after: Partition) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return how many classes of one relation each class of another touches, by label."""
     both = before.meet(after)
     return np.bincount(after.labels[both.firsts()], minlength=after.n_classes)

@@ -116,6 +116,13 @@ def exact_dots(words, rows, h, precision, quantum_exponent, largest, out):  # ty
 
 
 @kernel()
+def exact_dots_limbs(words, rows, h, limbs, negative):  # type: ignore[no-untyped-def]
+    """Fill ``limbs[n]``, zeros before, with ``words[rows[n]] · h`` settled, and its sign bit."""
+    for n in range(rows.shape[0]):
+        negative[n] = exact_dot_limbs(words, rows[n], h, limbs[n])
+
+
+@kernel()
 def add_columns(words, rows, columns, limbs):  # type: ignore[no-untyped-def]
     """Add some rows' entries in some columns to a long accumulator a column."""
     for row in rows:

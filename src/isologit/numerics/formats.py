@@ -152,6 +152,20 @@ def encode(values: npt.ArrayLike, format_: Format) -> Words:
     return (single >> 16).astype(np.uint16) if format_ is BF16 else single
 
 
+def ulp(values: npt.ArrayLike, format_: Format) -> Float64s:
+    """Return the spacing of a format's numbers at values of it: the unit in the last place. Exact.
+
+    At x with 2^e ≤ |x| < 2^(e+1) it is 2^(e−p+1), for p significant bits: the distance to the next
+    number away from zero. Below the normal numbers, and at 0, it is the smallest subnormal; at an
+    infinity, that of the largest finite number. A NaN has none: NaN.
+    """
+    sizes = np.minimum(np.abs(np.asarray(values, dtype=np.float64)), format_.largest)
+    # frexp's fraction lies in [½, 1), so its exponent is e + 1.
+    exponents = np.maximum(np.frexp(sizes)[1] - 1, format_.min_exponent)
+    spacings = np.ldexp(1.0, np.where(sizes > 0, exponents, format_.min_exponent))
+    return np.where(np.isnan(sizes), np.nan, spacings * 2.0 ** (1 - format_.precision))
+
+
 def round_fraction(value: Fraction, format_: Format) -> float:
     """Round a rational number to a format, once, to nearest with ties to even. Exact."""
     if value == 0:

@@ -8,6 +8,8 @@ those that results depend on.
 """
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,6 +22,30 @@ from isologit.numerics.formats import Float64s, Format
 from isologit.numerics.stored import Matrix, StoredWords, Vector
 
 DEVICE_NAME = re.compile("cpu|mps|cuda(:[0-9]+)?")
+# One state alone, and in batches such as a server has.
+_BATCHES = (1, 2, 8, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """What one operation gave.
+
+    Parameters
+    ----------
+    op
+        As one writes it in torch.
+    batch
+        How many copies of the state it had; None for a product with a vector.
+    row_offset
+        The first row of W that took part.
+    values
+        ``[batch or 1, V − row_offset]``. Not exact.
+    """
+
+    op: str
+    batch: int | None
+    row_offset: int
+    values: Float64s
 
 
 def detect_device() -> str:
@@ -123,6 +149,30 @@ class Observed:
         dtype = self._dtype(logit_format)
         h = self._tensor(hidden_state.words, hidden_state.format).to(dtype).to(self.device)
         return _observed(self._device_matrix(matrix).to(dtype) @ h)
+
+    def other_products(
+        self, matrix: Matrix, hidden_state: Vector, logit_format: Format
+    ) -> Iterator[Product]:
+        """Yield the same logits by other operations of the library, each computed once.
+
+        ``F.linear(H, W)`` of batches that hold the state 1, 2, 8 and 16 times, as models compute
+        their logits, and ``W[1:] @ h``, where every row has another place. A library takes another
+        kernel, or shares the rows out in another way, and adds in another order.
+
+        Parameters
+        ----------
+        matrix, hidden_state, logit_format
+            As of `logits`.
+        """
+        dtype = self._dtype(logit_format)
+        h = self._tensor(hidden_state.words, hidden_state.format).to(dtype).to(self.device)
+        rows = self._device_matrix(matrix).to(dtype)
+        for batch in _BATCHES:
+            states = h.expand(batch, -1).contiguous()
+            values = _observed(self._torch.nn.functional.linear(states, rows)).values
+            yield Product("F.linear(h, W)", batch, 0, values)
+        if matrix.n_tokens > 1:
+            yield Product("W[1:] @ h", None, 1, _observed(rows[1:] @ h).values[None])
 
     def cosines(self, matrix: Matrix, reference: Vector, cosine_format: Format) -> Rounded:
         """Return ``(W / W.norm(dim=1, keepdim=True)) @ r``, each step rounded as torch does it.

@@ -20,6 +20,7 @@ from isologit.findings import (
 from isologit.inspection import Inspection, TensorFacts
 from isologit.output import sentences, token_sentences
 from isologit.output.parts import lines, section, text
+from isologit.output.tie_tables import ties_section
 from isologit.output.token_tables import tokens_section
 from isologit.token_findings import ClassTokens
 
@@ -72,6 +73,8 @@ def classes_page(findings: Classes) -> RenderableType:
             sentences.duplicates(findings.class_rows, findings.logits),
         )
         parts += _distinct(findings.logits, vocabulary, "dot product")
+        if findings.ties is not None:
+            parts += ties_section(findings.ties, findings.logits.dtype)
     return Group(*parts, *_notes(findings.notes))
 
 
