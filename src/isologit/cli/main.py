@@ -25,6 +25,7 @@ COMMANDS = {
     "audit": "Analyse a checkpoint: row classes, cluster, logit classes.",
     "classes": "Row classes; with a state, the logit classes there.",
     "inspect": "Tensors, the head and why; reads headers alone.",
+    "cast": "What casting W to other formats would merge.",
     "tokens": "Who the tokens are; which no text reaches or training knew.",
     "diff": "Classes and rows of two checkpoints: born, merged, frozen, moved.",
     "check": "A gate for releases: exits with 1 where a rule is broken.",

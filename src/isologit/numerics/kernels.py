@@ -1,8 +1,8 @@
 """The loops over stored words, compiled by numba; nothing here allocates a copy of a matrix.
 
 A word's format is its integer type: uint16 is bf16, int16 (the same bits, another view) is f16,
-uint32 is f32. `typed` makes that view. Numba compiles each kernel for the types it meets and
-caches the machine code.
+uint32 is f32; uint64 is binary64, which casts alone read. `typed` makes that view. Numba compiles
+each kernel for the types it meets and caches the machine code.
 
 Of ``fastmath`` only reassociation and contraction are allowed, and only in kernels whose callers
 carry a bound that holds for any order of summation; products of two stored numbers have at most
@@ -66,11 +66,13 @@ def typed_pieces(
 @intrinsic
 def widen(_typing_context: Any, word: Any) -> Any:  # pragma: no cover - compiled
     """Return a stored word's value as binary64, exactly."""
-    if word not in (types.uint16, types.int16, types.uint32):
+    if word not in (types.uint16, types.int16, types.uint32, types.uint64):
         return None
 
     def codegen(_context: Any, builder: Any, signature: Any, args: Any) -> Any:
         (value,) = args
+        if signature.args[0] == types.uint64:
+            return builder.bitcast(value, ir.DoubleType())
         if signature.args[0] == types.int16:
             single = widen_halves(builder, value)
         else:
