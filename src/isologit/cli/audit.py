@@ -104,7 +104,7 @@ def show_head(model: str, shared: options.Shared) -> None:
     """Print what needs no W: the head and why, and what would have to be fetched."""
     from isologit.cli import terminal
     from isologit.inspection import head_inspection
-    from isologit.output.tables import inspection_page
+    from isologit.output.inspection_page import inspection_page
 
     findings = head_inspection(locate_subject(model, shared.settings))
     page = partial(inspection_page, findings, every_tensor=True)
@@ -114,6 +114,6 @@ def show_head(model: str, shared: options.Shared) -> None:
 def _print_head(located: LocatedSubject) -> None:
     from isologit.cli import terminal
     from isologit.inspection import head_inspection
-    from isologit.output.tables import opening_page
+    from isologit.output.inspection_page import opening_page
 
     terminal.show(opening_page(head_inspection(located)))

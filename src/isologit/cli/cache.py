@@ -22,7 +22,7 @@ def ls(as_json: bool) -> None:
     """List what is kept, the least recently used first."""
     from isologit import cache
     from isologit.cli import terminal
-    from isologit.output.tables import cache_page
+    from isologit.output.cache_page import cache_page
 
     found = cache.listing()
     terminal.deliver(found, partial(cache_page, found), [], as_json=as_json, quiet=False)
@@ -41,7 +41,7 @@ def rm(models: tuple[str, ...], everything: bool, as_json: bool) -> None:
         raise click.UsageError("name the models to remove, or say --all")
     from isologit import cache
     from isologit.cli import terminal
-    from isologit.output.tables import removed_page
+    from isologit.output.cache_page import removed_page
 
     found = cache.remove(None if everything else models)
     terminal.deliver(found, partial(removed_page, found), [], as_json=as_json, quiet=False)

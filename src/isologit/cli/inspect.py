@@ -51,7 +51,7 @@ def command(
     from isologit.checkpoint.open import open_checkpoint
     from isologit.cli import terminal
     from isologit.inspection import inspection_of, listing_of
-    from isologit.output.tables import inspection_page, listing_page
+    from isologit.output.inspection_page import inspection_page, listing_page
     from isologit.subject import Settings, load_subject, locate_in
 
     paths: list[Path] = []

@@ -41,7 +41,7 @@ def command(
     from isologit.cli import terminal
     from isologit.figures import read_figures
     from isologit.output.members import read_members
-    from isologit.output.tables import reproduction_page
+    from isologit.output.reproduction_page import reproduction_page
     from isologit.reproduce import reproduce_of
 
     published = read_figures(figures)

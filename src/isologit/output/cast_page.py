@@ -9,7 +9,7 @@ from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
 from isologit.numerics.cast_formats import is_float8
 from isologit.output import sentences, token_sentences
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import lines, notes_section, section, text
 
 # How many formats' classes are shown, the worst first, and how many of each; --json lists all.
 _WORST_FORMATS = 3
@@ -50,9 +50,7 @@ def cast_page(findings: Casts) -> RenderableType:
         *_flips(findings),
         *section("Which casts these are", _schemes(findings)),
     ]
-    if findings.notes:
-        parts += section("Notes", [f"• {note}" for note in findings.notes])
-    return Group(*parts)
+    return Group(*parts, *notes_section(findings.notes))
 
 
 def _verdict(findings: Casts) -> str:

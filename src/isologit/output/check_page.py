@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 
 from isologit.checking import Check
 from isologit.checkpoint.wording import counted
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import lines, notes_section, text
 from isologit.rule_facts import RuleResult, TokenAtFault
 
 # Tokens of a rule that the page and an annotation show; --json lists them all.
@@ -27,9 +27,7 @@ def check_page(check: Check) -> RenderableType:
     parts: list[RenderableType] = [text(_verdict(check), "bold")]
     for result in check.rules:
         parts += ["", text(_rule(result), _style(result)), *lines(_indented(result))]
-    if check.notes:
-        parts += section("Notes", [f"• {note}" for note in check.notes])
-    return Group(*parts)
+    return Group(*parts, *notes_section(check.notes))
 
 
 def github_log(check: Check) -> str:

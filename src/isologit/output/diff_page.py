@@ -21,7 +21,7 @@ from isologit.diff_findings import (
     Regrouped,
     Scaled,
 )
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import lines, notes_section, section, text
 from isologit.output.sentences import ids, share
 from isologit.tokens.table import CATEGORY_WORDS
 
@@ -48,7 +48,7 @@ def diff_page(findings: Diff) -> RenderableType:
         *lines([f"Before: {_side(findings.from_)}", f"After:  {_side(findings.to)}"]),
         *_classes(findings),
         *_rows(findings),
-        *_notes(findings.notes),
+        *notes_section(findings.notes),
     )
 
 
@@ -88,7 +88,7 @@ def series_page(findings: DiffSeries) -> RenderableType:
         *section(tagged("What became of row classes and rows", claim), []),
         table,
         *lines(legend),
-        *_notes(notes),
+        *notes_section(notes),
     )
 
 
@@ -359,7 +359,3 @@ def _moved_in_series(step: Diff) -> str:
 
 def _sentence(text_: str) -> str:
     return text_[:1].upper() + text_[1:]
-
-
-def _notes(notes: Sequence[str]) -> list[RenderableType]:
-    return section("Notes", [f"• {note}" for note in notes]) if notes else []

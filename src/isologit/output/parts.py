@@ -13,6 +13,11 @@ def section(title: str, sentences: Sequence[str]) -> list[RenderableType]:
     return ["", Text(title, style="bold cyan"), *lines(sentences)]
 
 
+def notes_section(notes: Sequence[str]) -> list[RenderableType]:
+    """Return what a reader has to know, under its own heading; nothing where that is nothing."""
+    return section("Notes", [f"• {note}" for note in notes]) if notes else []
+
+
 def lines(sentences: Sequence[str]) -> list[RenderableType]:
     """Return sentences, a line each."""
     return [text(sentence) for sentence in sentences]

@@ -1,8 +1,7 @@
-"""The terminal page: the findings in the seed's order, as rich renderables."""
+"""The pages of `audit` and `classes`: the findings in the seed's order, as rich renderables."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -17,17 +16,11 @@ from isologit.findings import (
     RowFacts,
     ValueFacts,
 )
-from isologit.inspection import Inspection, TensorFacts
 from isologit.output import sentences, states_page, token_sentences
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import lines, notes_section, section, text
 from isologit.output.tie_tables import ties_section
 from isologit.output.token_tables import tokens_section
 from isologit.token_findings import ClassTokens
-
-if TYPE_CHECKING:
-    # For annotations alone: no other page than its own needs what it imports.
-    from isologit.cache import Cache, Removed
-    from isologit.figures import Reproduction
 
 _CLASSES_SHOWN = 20
 
@@ -53,7 +46,7 @@ def audit_page(findings: Audit) -> RenderableType:
     parts += _distinct(findings.logits, vocabulary, "dot product")
     if findings.refinement is not None:
         parts += section("Iterated refinement", sentences.refinement(findings.refinement))
-    return Group(*parts, *_notes(findings.notes), *_what_to_do(findings))
+    return Group(*parts, *notes_section(findings.notes), *_what_to_do(findings))
 
 
 def classes_page(findings: Classes) -> RenderableType:
@@ -76,132 +69,7 @@ def classes_page(findings: Classes) -> RenderableType:
         if findings.ties is not None:
             parts += ties_section(findings.ties, findings.logits.dtype)
     parts += [*states_page.many_states(findings), *states_page.greedy(findings.greedy)]
-    return Group(*parts, *_notes(findings.notes))
-
-
-def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableType:
-    """Return the head and why, and the tensors (matrices alone, unless asked for all)."""
-    matrix = findings.matrix
-    assert matrix is not None
-    shown = [
-        info
-        for info in findings.tensors
-        if every_tensor or (len(info.shape) == 2 and matrix.shape[0] in info.shape)
-    ]
-    hidden = len(findings.tensors) - len(shown)
-    more = [f"… and {counted(hidden, 'more tensor')} (-v lists them all)"] * (hidden > 0)
-    table = _tensors(shown, matrix.tensor)
-    return Group(*_head(findings), "", table, *lines(more), *_notes(findings.notes))
-
-
-def listing_page(findings: Inspection) -> RenderableType:
-    """Return every tensor of a checkpoint whose head cannot be told."""
-    return Group(
-        *lines([f"{findings.model.name}: {counted(len(findings.tensors), 'tensor')}"]),
-        *lines(sentences.tokenizer(findings.tokenizer)),
-        "",
-        _tensors(findings.tensors, None),
-    )
-
-
-def _tensors(infos: Sequence[TensorFacts], chosen: str | None) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("tensor", overflow="fold")
-    table.add_column("dtype")
-    table.add_column("shape")
-    table.add_column("bytes", justify="right")
-    for info in infos:
-        mark = " ← W" if info.name == chosen else ""
-        table.add_row(text(info.name + mark), text(info.dtype), str(info.shape), f"{info.bytes:,}")
-    return table
-
-
-def opening_page(findings: Inspection) -> RenderableType:
-    """Return what is known of a hub model before anything of W is fetched."""
-    return Group(*_head(findings), "")
-
-
-def _head(findings: Inspection) -> list[RenderableType]:
-    assert findings.matrix is not None
-    assert findings.head is not None
-    commit = findings.model.revision
-    return [
-        *lines(sentences.matrix(findings.matrix, findings.model.name)),
-        *lines([f"Commit: {commit}"] if findings.model.source == "hub" else []),
-        *lines(sentences.head(findings.head)),
-        *lines(sentences.tokenizer(findings.tokenizer)),
-        *lines(sentences.sizes(findings)),
-    ]
-
-
-def cache_page(findings: "Cache") -> RenderableType:
-    """Return what is kept of hub models."""
-    used = f"{sentences.n_bytes(findings.bytes)} of at most {sentences.n_bytes(findings.bound)}"
-    first = Text(f"{used} in {findings.directory}")
-    if not findings.entries:
-        return Group(first)
-    table = Table(box=None, pad_edge=False)
-    for column in ("model", "commit", "file", "tensor"):
-        table.add_column(column, overflow="fold")
-    table.add_column("bytes", justify="right")
-    table.add_column("last used (UTC)")
-    for entry in findings.entries:
-        table.add_row(
-            *(text(each) for each in (entry.model, entry.revision[:12], entry.file)),
-            text(entry.tensor or "(header)", "" if entry.tensor else "dim"),
-            f"{entry.bytes:,}" + ("" if entry.complete else " (part)"),
-            entry.last_used.removesuffix("+00:00").replace("T", " "),
-        )
-    return Group(first, "", table)
-
-
-def removed_page(findings: "Removed") -> RenderableType:
-    """Return how much was removed."""
-    if not findings.freed:
-        return Text(f"Nothing that is kept in {findings.directory} is of that name")
-    return Text(f"{sentences.n_bytes(findings.freed)} freed in {findings.directory}")
-
-
-def reproduction_page(findings: "Reproduction") -> RenderableType:
-    """Return each published figure beside this run's."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("figure", "published", "this run", "verdict", "arithmetic"):
-        table.add_column(column, overflow="fold")
-    section = ""
-    for figure in findings.figures:
-        if figure.section != section:
-            section = figure.section
-            table.add_row(text(section, "bold"))
-        style = {"equal": "green", "differs": "yellow", "not compared": "dim"}[figure.verdict]
-        verdict: str = figure.verdict
-        if figure.difference is not None:
-            verdict += f" by {_difference(figure.difference)}"
-        elif figure.note:
-            verdict += f": {figure.note}" if figure.verdict == "not compared" else f" {figure.note}"
-        table.add_row(
-            text("  " + figure.figure),
-            text(_shown(figure.published)),
-            text(_shown(figure.this_run)),
-            text(verdict, style),
-            "depends on it" if figure.depends_on_arithmetic else "",
-        )
-    summary = (
-        f"{findings.equal} equal, {findings.differs} differ, {findings.not_compared} not compared"
-    )
-    return Group(
-        *lines(sentences.matrix(findings.matrix, findings.model.name)),
-        *lines(
-            [
-                sentences.device(findings.arithmetic, any_logits=True),
-                f"Beside: {findings.published}",
-            ]
-        ),
-        "",
-        table,
-        "",
-        Text(summary, style="bold"),
-        *_notes(findings.notes),
-    )
+    return Group(*parts, *notes_section(findings.notes))
 
 
 def written(console: Console, paths: Iterable[Path]) -> None:
@@ -370,34 +238,3 @@ def _top(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]
         ),
         table,
     ]
-
-
-def _notes(notes: list[str]) -> list[RenderableType]:
-    return section("Notes", [f"• {note}" for note in notes]) if notes else []
-
-
-def _difference(value: float) -> str:
-    # Counts differ by a count, to the last token.
-    return f"{value:+,.0f}" if value.is_integer() else f"{value:+.8g}"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.8g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, list):
-        # Nested lists keep their brackets, and show fewer of them.
-        nested = any(isinstance(item, list) for item in value)
-        shown = 3 if nested else 6
-        # Ids and shapes stand in lists, and ids are not quantities: no separators there.
-        parts = [
-            f"[{_shown(item)}]"
-            if isinstance(item, list)
-            else str(item)
-            if isinstance(item, int)
-            else _shown(item)
-            for item in value
-        ]
-        return ", ".join(parts[:shown]) + (", …" if len(parts) > shown else "")
-    return "" if value is None else str(value)

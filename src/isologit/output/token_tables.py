@@ -8,7 +8,7 @@ from rich.text import Text
 
 from isologit.checkpoint.wording import counted
 from isologit.output import token_sentences
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import lines, notes_section, section, text
 from isologit.token_findings import TokenFacts, TokenListing, TokensFacts
 from isologit.tokens.table import CATEGORY_WORDS
 from isologit.tokens.text import visible_token
@@ -52,9 +52,7 @@ def listing_page(findings: TokenListing, *, at_most: int | None) -> RenderableTy
     if len(shown) <= _FULLY_TOLD:
         for each in shown:
             parts += lines([f"{each.id}: {why}" for why in each.evidence_why or []])
-    if findings.notes:
-        parts += section("Notes", [f"• {note}" for note in findings.notes])
-    return Group(*parts)
+    return Group(*parts, *notes_section(findings.notes))
 
 
 def _table(tokens: list[TokenFacts]) -> RenderableType:
