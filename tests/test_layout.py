@@ -36,7 +36,7 @@ LAYERS = {
 OF_THE_JOB = (
     *("audit", "classes", "inspection", "reproduce", "figures"),
     *("findings", "subject", "request", "clusters", "steps", "cache"),
-    *("record", "claims", "token_findings", "token_steps", "token_source", "listing"),
+    *("record", "claims", "claimed", "token_findings", "token_steps", "token_source", "listing"),
     *("policy", "rules", "rule_facts", "checking"),
     *("exportable", "selection", "result_files"),
     *("comparing", "diff_sides", "diff_findings", "diff_rows"),

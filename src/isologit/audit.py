@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from isologit import clusters, reachable_states, steps, token_steps
+from isologit import certificates, clusters, explaining, reachable_states, steps, token_steps
+from isologit.claimed import with_claims
 from isologit.clusters import ClusterChoice
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.cluster import find_clusters
@@ -100,6 +101,7 @@ def audit_of(
         progress("iterated refinement")
         refinement = steps.refine_cluster(subject, cluster, axes, pole)
 
+    greedy = certificates.certificate_at(subject, rows, state, here.logits)
     progress("tokens")
     tokens = reading.result()
     evidence = token_steps.evidence_of(matrix, rows, found, tokens.table)
@@ -109,6 +111,15 @@ def audit_of(
     elsewhere = [] if members is None else clusters.other_matrix(members, subject.sha256)
     if reachable:
         elsewhere += reachable_states.assumed_norm_notes(subject)
+    if greedy is not None:
+        elsewhere += certificates.notes(subject)
+    ties = None
+    if arithmetic.name == "exact":
+        progress("ties")
+        # Of a device's logits `classes --explain` observes several operations, which takes longer.
+        ties = explaining.ties_at(
+            subject, rows, state.vector, here.logits, top=1, tokens=tokens.table
+        )
     row_facts = RowFacts.of(rows, biased=subject.head.bias is not None)
     findings = Audit(
         isologit=subject.version,
@@ -129,6 +140,8 @@ def audit_of(
         class_rows=here.class_rows,
         pairwise=clusters.pairwise_facts(subject, rows, cluster),
         refinement=refinement,
+        greedy=greedy,
+        ties=ties,
         tokens=token_steps.tokens_facts(
             tokens,
             rows=rows.bits,
@@ -137,9 +150,10 @@ def audit_of(
             class_ids=here.class_ids,
             evidence=evidence,
         ),
+        claims={},
         notes=steps.notes(subject, rows, here.logits, [*elsewhere, *tokens.notes]),
     )
-    return findings, Arrays(
+    return with_claims(findings), Arrays(
         subject=subject,
         rows=rows,
         norms=norms,

@@ -12,7 +12,7 @@ from isologit.equivalence.rows import RowClasses
 from isologit.equivalence.states import State
 from isologit.equivalence.values import TokenValues
 from isologit.numerics import exact
-from isologit.numerics.formats import Format
+from isologit.numerics.formats import Format, ulp
 from isologit.states_findings import GreedyFacts, GreedyFormat, GreedyShare, GreedyState
 from isologit.subject import Subject
 
@@ -149,7 +149,7 @@ class CertificateTable:
             formats[name] = GreedyFormat(
                 verdict=_VERDICTS[int(columns[f"{name}.verdict"][k])],
                 if_truncated=_VERDICTS[int(columns[f"{name}.if_truncated"][k])],
-                margin_ulp=margin / _ulp(float(columns["top_logit"][k]), format_),
+                margin_ulp=margin / float(ulp(columns["top_logit"][k], format_)),
                 n_top=int(columns[f"{name}.n_top"][k]),
                 top_ids=ids[ids >= 0].tolist(),
             )
@@ -160,11 +160,3 @@ class CertificateTable:
             margin_nats=margin,
             formats=formats,
         )
-
-
-def _ulp(value: float, format_: Format) -> float:
-    """Return the spacing of a format's numbers at a value, upwards in magnitude."""
-    if not np.isfinite(value):
-        return float("nan")
-    exponent = int(np.frexp(abs(value))[1]) - 1 if value else format_.min_exponent
-    return 2.0 ** (max(exponent, format_.min_exponent) - format_.precision + 1)

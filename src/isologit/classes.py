@@ -3,7 +3,7 @@
 from isologit import certificates, clusters, explaining, reachable_states, steps, token_steps
 from isologit.across_states import AcrossStates, HowFar, across_states
 from isologit.checkpoint.state_file import StoredStates
-from isologit.claims import BOUND
+from isologit.claimed import with_claims
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import (
@@ -157,7 +157,7 @@ def classes_of(
         states=across.states if across else None,
         meet=across.meet if across else None,
         greedy=greedy,
-        claims=across.claims if across else {"greedy": BOUND} if greedy else {},
+        ties=ties,
         tokens=token_steps.tokens_facts(
             tokens,
             rows=rows.bits,
@@ -165,10 +165,10 @@ def classes_of(
             cluster_ids=cluster.token_ids if cluster else None,
             class_ids=here.class_ids if here else None,
         ),
-        ties=ties,
+        claims=across.claims if across else {},
         notes=steps.notes(subject, rows, here.logits if here else None, [*notes, *tokens.notes]),
     )
-    return findings, Arrays(
+    return with_claims(findings), Arrays(
         subject=subject,
         rows=rows,
         norms=norms,

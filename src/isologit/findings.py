@@ -366,7 +366,7 @@ class RefinementFacts(Record, frozen=True, kw_only=True):
 
 
 class Audit(Record, frozen=True, kw_only=True):
-    """The main job's findings: ``summary.json``."""
+    """The main job's findings: ``summary.json``. ``claims`` says of what kind each figure is."""
 
     schema: str = AUDIT_SCHEMA
     isologit: str
@@ -387,7 +387,10 @@ class Audit(Record, frozen=True, kw_only=True):
     class_rows: ClassRows
     pairwise: PairwiseFacts | None
     refinement: RefinementFacts | None
+    greedy: GreedyFacts | None
+    ties: Ties | None
     tokens: TokensFacts | None
+    claims: dict[str, str]
     notes: list[str]
 
 
@@ -416,7 +419,7 @@ class Classes(Record, frozen=True, kw_only=True):
     states: StatesFacts | None
     meet: MeetFacts | None
     greedy: GreedyFacts | None
-    claims: dict[str, str]
-    tokens: TokensFacts | None
     ties: Ties | None
+    tokens: TokensFacts | None
+    claims: dict[str, str]
     notes: list[str]

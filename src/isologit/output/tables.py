@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted
+from isologit.claims import tagged
 from isologit.findings import (
     Audit,
     CentroidFacts,
@@ -17,8 +18,9 @@ from isologit.findings import (
     ValueFacts,
 )
 from isologit.output import sentences, states_page, token_sentences
+from isologit.output.further import further_questions
 from isologit.output.parts import lines, notes_section, section, text
-from isologit.output.tie_tables import ties_section
+from isologit.output.tie_tables import ties_in_brief, ties_section
 from isologit.output.token_tables import tokens_section
 from isologit.token_findings import ClassTokens
 
@@ -28,6 +30,7 @@ _CLASSES_SHOWN = 20
 def audit_page(findings: Audit) -> RenderableType:
     """Return the whole summary of an audit, but for what `opening_page` has said of a hub model."""
     vocabulary = findings.matrix.shape[0]
+    claims = findings.claims
     parts: list[RenderableType] = [
         *(_verdict(findings) if findings.model.source == "hub" else _opening(findings)),
         *_rows(findings),
@@ -38,20 +41,31 @@ def audit_page(findings: Audit) -> RenderableType:
         *_logits(findings, findings.logits, vocabulary),
     ]
     if findings.comparison is not None:
-        parts += section("Comparison with the cluster", sentences.comparison(findings.comparison))
+        parts += section(
+            tagged("Comparison with the cluster", claims["comparison"]),
+            sentences.comparison(findings.comparison),
+        )
     parts += section(
-        "Embedding-level duplicates",
+        tagged("Embedding-level duplicates", claims["class_rows"]),
         sentences.duplicates(findings.class_rows, findings.logits),
     )
-    parts += _distinct(findings.logits, vocabulary, "dot product")
+    parts += _distinct(findings.logits, vocabulary, "dot product", claims["logits"])
     if findings.refinement is not None:
-        parts += section("Iterated refinement", sentences.refinement(findings.refinement))
-    return Group(*parts, *notes_section(findings.notes), *_what_to_do(findings))
+        parts += section(
+            tagged("Iterated refinement", claims["refinement"]),
+            sentences.refinement(findings.refinement),
+        )
+    if findings.ties is not None:
+        parts += ties_in_brief(findings.ties, findings.logits.dtype)
+    parts += states_page.greedy(findings.greedy)
+    further = section("Further questions", [f"• {line}" for line in further_questions(findings)])
+    return Group(*parts, *notes_section(findings.notes), *_what_to_do(findings), *further)
 
 
 def classes_page(findings: Classes) -> RenderableType:
     """Return the summary of row classes, and of logit classes at a state or at many."""
     vocabulary = findings.matrix.shape[0]
+    claims = findings.claims
     parts: list[RenderableType] = [*_opening(findings), *_rows(findings), *_tokens(findings)]
     if findings.logits is not None and findings.class_rows is not None:
         if findings.cluster is not None:
@@ -59,13 +73,14 @@ def classes_page(findings: Classes) -> RenderableType:
         parts += [*_state(findings), *_logits(findings, findings.logits, vocabulary)]
         if findings.comparison is not None:
             parts += section(
-                "Comparison with the cluster", sentences.comparison(findings.comparison)
+                tagged("Comparison with the cluster", claims["comparison"]),
+                sentences.comparison(findings.comparison),
             )
         parts += section(
-            "Embedding-level duplicates",
+            tagged("Embedding-level duplicates", claims["class_rows"]),
             sentences.duplicates(findings.class_rows, findings.logits),
         )
-        parts += _distinct(findings.logits, vocabulary, "dot product")
+        parts += _distinct(findings.logits, vocabulary, "dot product", claims["logits"])
         if findings.ties is not None:
             parts += ties_section(findings.ties, findings.logits.dtype)
     parts += [*states_page.many_states(findings), *states_page.greedy(findings.greedy)]
@@ -97,7 +112,9 @@ def _opening(findings: Audit | Classes) -> list[RenderableType]:
 
 def _rows(findings: Audit | Classes) -> list[RenderableType]:
     rows, tokens = findings.rows, findings.tokens
-    parts = section("Row classes", sentences.rows(rows, findings.matrix))
+    parts = section(
+        tagged("Row classes", findings.claims["rows"]), sentences.rows(rows, findings.matrix)
+    )
     if rows.classes:
         parts += _classes_table(rows, None if tokens is None else tokens.classes)
     if rows.by_value is not None:
@@ -131,7 +148,9 @@ def _classes_table(
 
 
 def _tokens(findings: Audit | Classes) -> list[RenderableType]:
-    return [] if findings.tokens is None else tokens_section(findings.tokens)
+    if findings.tokens is None:
+        return []
+    return tokens_section(findings.tokens, claim=findings.claims["tokens"])
 
 
 def _what_to_do(findings: Audit) -> list[RenderableType]:
@@ -145,13 +164,15 @@ def _which(tokens: ClassTokens | None) -> list[RenderableType]:
 
 def _cluster(findings: Audit | Classes) -> list[RenderableType]:
     dtype = findings.arithmetic.logit_dtype
-    parts = section("Cluster", sentences.cluster(findings.cluster, dtype))
+    claims = findings.claims
+    title = tagged("Cluster", claims["cluster"]) if findings.cluster is not None else "Cluster"
+    parts = section(title, sentences.cluster(findings.cluster, dtype))
     if findings.tokens is not None:
         parts += _which(findings.tokens.cluster)
     if isinstance(findings, Audit) and findings.pairwise is not None:
         parts += lines(sentences.pairwise(findings.pairwise, dtype))
     if findings.axes is not None:
-        parts += section("Principal axes", sentences.axes(findings.axes))
+        parts += section(tagged("Principal axes", claims["axes"]), sentences.axes(findings.axes))
     return parts
 
 
@@ -163,7 +184,10 @@ def _cosines(findings: Audit, vocabulary: int) -> list[RenderableType]:
         "pole": f"{kind.lat_deg}°, {kind.lon_deg}° (axes {kind.axes})",
     }[kind.kind]
     return [
-        *section(f"Cosines with {against}", sentences.distribution(findings.cosines, "Cosine")),
+        *section(
+            tagged(f"Cosines with {against}", findings.claims["cosines"]),
+            sentences.distribution(findings.cosines, "Cosine"),
+        ),
         *lines(sentences.mode(findings.cosines, "cosine", vocabulary)),
         *_top(findings.cosines, vocabulary, "cosine"),
     ]
@@ -172,7 +196,9 @@ def _cosines(findings: Audit, vocabulary: int) -> list[RenderableType]:
 def _state(findings: Audit | Classes) -> list[RenderableType]:
     if findings.state is None:
         return []
-    parts = section("Hidden state", sentences.state(findings.state))
+    parts = section(
+        tagged("Hidden state", findings.claims["state"]), sentences.state(findings.state)
+    )
     if findings.centroid is not None:
         whose = "Row" if findings.state.kind == "mean" else "Member"
         parts += lines(_centroid(findings.centroid, whose, findings.matrix.values_dtype))
@@ -189,27 +215,29 @@ def _centroid(centroid: CentroidFacts, whose: str, dtype: str) -> Sequence[str]:
 
 
 def _logits(findings: Audit | Classes, logits: ValueFacts, vocabulary: int) -> list[RenderableType]:
+    claim = findings.claims["logits"]
     biased = " (without the head's bias)" if findings.head.bias is not None else ""
     parts = [
-        *section("Dot products", sentences.distribution(logits, "Dot product")),
+        *section(tagged("Dot products", claim), sentences.distribution(logits, "Dot product")),
         *section(
-            f"Logit equivalence class{biased}", sentences.mode(logits, "dot product", vocabulary)
+            tagged(f"Logit equivalence class{biased}", claim),
+            sentences.mode(logits, "dot product", vocabulary),
         ),
     ]
     if findings.tokens is not None:
         parts += _which(findings.tokens.modal_class)
     if findings.own_class is not None and findings.state is not None:
         parts += section(
-            "The state's own class",
+            tagged("The state's own class", findings.claims["own_class"]),
             sentences.own_class(findings.own_class, findings.state, logits.dtype, vocabulary),
         )
     return parts
 
 
-def _distinct(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]:
+def _distinct(values: ValueFacts, vocabulary: int, what: str, claim: str) -> list[RenderableType]:
     held = values.multiplicity
     return [
-        *section(f"Unique {what} values", []),
+        *section(tagged(f"Unique {what} values", claim), []),
         *_top(values, vocabulary, what),
         Text(
             "Values held by 1, 2, 3, 4+, 100+, 1000+ tokens: "

@@ -43,6 +43,19 @@ def ties_section(ties: Ties, dtype: str) -> list[RenderableType]:
     return parts
 
 
+def ties_in_brief(ties: Ties, dtype: str) -> list[RenderableType]:
+    """Return what joins the tokens of the maximum, and of the modal class; no pairs."""
+    parts = section(
+        claims.tagged("Why tokens tie", ties.claims["causes"]),
+        [tie_sentences.opening(dtype, ties.logits_of)],
+    )
+    if ties.maximum is not None and ties.maximum.value == ties.modal.value:
+        return [*parts, *_class("The maximum, and the modal class", ties.modal, dtype)[1:]]
+    if ties.maximum is not None:
+        parts += _class("The maximum", ties.maximum, dtype)[1:]
+    return [*parts, *_class("The modal class", ties.modal, dtype)[1:]]
+
+
 def _class(title: str, facts: TiedClassFacts, dtype: str) -> list[RenderableType]:
     shown = lines([f"  {line}" for line in tie_sentences.tied_class(facts)])
     return ["", Text(f"{title}, {tie_sentences.value(facts, dtype)}:"), *shown]

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted
+from isologit.claims import OBSERVED, tagged
 from isologit.output import token_sentences
 from isologit.output.parts import lines, notes_section, section, text
 from isologit.token_findings import TokenFacts, TokenListing, TokensFacts
@@ -21,9 +22,9 @@ _SHOWN_AGAIN = 4
 _MOST_FOLDED = 1_000
 
 
-def tokens_section(facts: TokensFacts) -> list[RenderableType]:
+def tokens_section(facts: TokensFacts, *, claim: str) -> list[RenderableType]:
     """Return who the rows are: categories, reachability, scripts, traces of training."""
-    parts = section("Tokens", token_sentences.tokens(facts))
+    parts = section(tagged("Tokens", claim), token_sentences.tokens(facts))
     table = Table(box=None, pad_edge=False)
     table.add_column("category")
     table.add_column("tokens", justify="right")
@@ -43,7 +44,7 @@ def listing_page(findings: TokenListing, *, at_most: int | None) -> RenderableTy
     where = f", the rows of {findings.tensor}" if findings.tensor else ""
     heading = text(f"Tokens of {findings.model.name}{where}", "bold")
     kept = counted(findings.matched, "token") + (" kept" if findings.filters else "")
-    parts: list[RenderableType] = [heading, *tokens_section(findings.summary)[2:]]
+    parts: list[RenderableType] = [heading, *tokens_section(findings.summary, claim=OBSERVED)[2:]]
     parts += section(kept, [])
     if shown:
         parts.append(_table(shown))
