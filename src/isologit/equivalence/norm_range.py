@@ -232,10 +232,22 @@ class ComputedNorm:
     def of_products(self, norm_range: NormRange, differences: Float64s) -> Float64s:
         """Return a bound on ``|Δ · h̃ − Δ · h|`` over all inputs, ``[…]`` for Δ ``[…, d]``."""
         scaled = np.abs(differences * norm_range.gamma)
-        bound = self.relative * norm_range.radius * np.sqrt((scaled * scaled).sum(axis=-1))
-        bound = bound + self.shift * scaled.sum(axis=-1)
         sizes = np.abs(differences)
-        if norm_range.beta is not None:
-            bound = bound + self.of_beta * (sizes * np.abs(norm_range.beta)).sum(axis=-1)
-        bound = bound + self.lost * (sizes.sum(axis=-1) + scaled.sum(axis=-1))
-        return np.asarray(bound * ROOM)
+        added = np.zeros_like(sizes) if norm_range.beta is None else sizes * np.abs(norm_range.beta)
+        return self.of_sums(
+            radius=norm_range.radius,
+            square=(scaled * scaled).sum(axis=-1),
+            scaled=scaled.sum(axis=-1),
+            added=added.sum(axis=-1),
+            sizes=sizes.sum(axis=-1),
+        )
+
+    def of_sums(
+        self, *, radius: float, square: Float64s, scaled: Float64s, added: Float64s, sizes: Float64s
+    ) -> Float64s:
+        """Return the same from sums over a difference's entries, ``[…]`` each.
+
+        Of (γ ⊙ Δ)², |γ ⊙ Δ|, |β ⊙ Δ| and |Δ|, all of them in binary64.
+        """
+        bound = self.relative * radius * np.sqrt(square) + self.shift * scaled
+        return np.asarray((bound + self.of_beta * added + self.lost * (sizes + scaled)) * ROOM)

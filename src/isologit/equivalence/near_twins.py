@@ -1,0 +1,251 @@
+"""Which tokens lie within a gap of each other: pairs, components, nearest twins, widest gaps.
+
+"Within ε" is not transitive, so tokens are grouped by connected components. Rows stand for their
+duplicates. Candidates come from `isologit.numerics.near_points`, which loses none; each is decided
+by its gap (`isologit.equivalence.gap`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from isologit.equivalence.gap import RELATIVE_ERROR, Gap, Points
+from isologit.equivalence.partition import Partition
+from isologit.numerics.components import Components
+from isologit.numerics.formats import Float64s
+from isologit.numerics.near_points import NearPoints
+
+Ids = npt.NDArray[np.int64]
+
+# Of W's entries, how many a search reads for pairs before it counts no further: some seconds.
+MOST_ENTRIES = 1 << 33
+# Candidates that are held at a time.
+_MOST_HELD = 1 << 22
+# Blocks of points between two looks at which components there are by now.
+_RUN = 64
+# Points that are asked for all of their neighbours, where there are too many pairs to look at.
+_MOST_LEADERS = 64
+# Where the widest gap is bracketed: how often the farthest point is asked for its farthest.
+_SWEEPS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class NearPairs:
+    """The pairs within a gap, and what they make.
+
+    Parameters
+    ----------
+    n_pairs
+        How many pairs there are, or were seen.
+    n_within
+        The same within each of the smaller gaps that were asked for.
+    complete
+        Whether every pair was looked at: then counts are exact, the pairs listed are the closest,
+        and nearest twins are the nearest. If not, they are those that were seen.
+    left, right, nats
+        The pairs listed, by gap, then by ids.
+    components
+        Components of the rows given, exact in any case.
+    nearest, nearest_nats
+        ``[n]``, the nearest other row within the gap, −1 and infinity where there is none.
+    """
+
+    n_pairs: int
+    n_within: list[int]
+    complete: bool
+    left: Ids
+    right: Ids
+    nats: Float64s
+    components: Partition
+    nearest: Ids
+    nearest_nats: Float64s
+
+
+@dataclass(frozen=True)
+class Widest:
+    """The widest gap between any two rows of a component, or a bracket: [at_least, at_most]."""
+
+    at_least: float
+    at_most: float
+
+
+class _Seen:
+    """What pairs have been seen, their counts, the closest of them, and the components they make.
+
+    Pairs are of places in `ids`, the lower first.
+    """
+
+    def __init__(self, n: int, steps: Sequence[float], at_most: int) -> None:
+        self.components = Components(n)
+        self.n_pairs = 0
+        self.n_within = [0] * len(steps)
+        self.pairs = np.empty((2, 0), dtype=np.int64)
+        self.nats = np.empty(0)
+        self.nearest = np.full(n, -1, dtype=np.int64)
+        self.nearest_nats = np.full(n, np.inf)
+        self._steps, self._at_most = steps, at_most
+
+    def add(self, left: Ids, right: Ids, nats: Float64s) -> None:
+        self.components.join(left, right)
+        self.n_pairs += len(nats)
+        for k, step in enumerate(self._steps):
+            self.n_within[k] += int((nats <= step).sum())
+        pairs = np.concatenate([self.pairs, np.stack([left, right])], axis=1)
+        all_nats = np.concatenate([self.nats, nats])
+        order = np.lexsort((pairs[1], pairs[0], all_nats))[: self._at_most]
+        self.pairs, self.nats = pairs[:, order], all_nats[order]
+        ends, others = np.concatenate([left, right]), np.concatenate([right, left])
+        both = np.concatenate([nats, nats])
+        order = np.lexsort((others, both, ends))
+        first = order[np.flatnonzero(np.diff(ends[order], prepend=-1))]
+        here, gap, other = ends[first], both[first], others[first]
+        old = self.nearest_nats[here]
+        better = (gap < old) | ((gap == old) & (other < self.nearest[here]))
+        self.nearest[here[better]] = other[better]
+        self.nearest_nats[here[better]] = gap[better]
+
+
+def near_pairs(
+    gap: Gap,
+    ids: Ids,
+    within_nats: float,
+    *,
+    steps: Sequence[float] = (),
+    at_most: int,
+    most_entries: int = MOST_ENTRIES,
+) -> NearPairs:
+    """Find all pairs of some rows within a gap.
+
+    Parameters
+    ----------
+    gap
+        What measures them.
+    ids
+        ``[n]`` distinct finite rows, ascending.
+    within_nats
+        The gap.
+    steps
+        Smaller gaps, to count the pairs within each.
+    at_most
+        How many pairs to list.
+    most_entries
+        Where looking at every candidate reads more entries of W than this, pairs whose rows are in
+        one component already are passed over.
+
+    Notes
+    -----
+    No pair is lost: a pair whose gap is at most ε, as `Gap.nats` has it, has a real gap of at most
+    ε(1 + 10⁻¹²), points no farther apart than that but for their errors (`Gap.points`), and so is
+    a candidate (`NearPoints`). Passing over pairs within a component loses no component.
+    """
+    points = gap.points(ids)
+    near = NearPoints.of(points.coordinates, points.errors, within_nats * (1 + 1e-9))
+    seen = _Seen(len(ids), steps, at_most)
+
+    def look_at(left: Ids, right: Ids) -> None:
+        inside, nats = gap.within(ids[left], ids[right], within_nats)
+        seen.add(left[inside], right[inside], nats)
+
+    apart = np.arange(len(ids))
+    counts = near.counts_apart(apart, 0, near.n_blocks)
+    complete = int(counts.sum()) * gap.matrix.width <= most_entries
+    if complete:
+        for first, stop in _portions(counts):
+            look_at(*near.pairs_apart(apart, counts[first:stop], first))
+    else:
+        _ask_leaders(near, counts, points, within_nats * (1 + 1e-9), seen.components, look_at)
+        for begin in range(0, near.n_blocks, _RUN):
+            end = min(begin + _RUN, near.n_blocks)
+            labels = seen.components.labels()
+            counts = near.counts_apart(labels, begin, end)
+            for first, stop in _portions(counts):
+                look_at(*near.pairs_apart(labels, counts[first:stop], begin + first))
+    return NearPairs(
+        n_pairs=seen.n_pairs,
+        n_within=seen.n_within,
+        complete=complete,
+        left=ids[seen.pairs[0]],
+        right=ids[seen.pairs[1]],
+        nats=seen.nats,
+        components=Partition.of_keys(seen.components.labels()),
+        nearest=np.where(seen.nearest >= 0, ids[seen.nearest], -1),
+        nearest_nats=seen.nearest_nats,
+    )
+
+
+def _portions(counts: Ids) -> Iterator[tuple[int, int]]:
+    """Yield runs of blocks with few enough pairs to be held; one block may have more."""
+    first = 0
+    while first < len(counts):
+        ends = np.cumsum(counts[first:])
+        stop = first + max(1, int(np.searchsorted(ends, _MOST_HELD, side="right")))
+        yield first, min(stop, len(counts))
+        first = stop
+
+
+def _ask_leaders(
+    near: NearPoints,
+    counts: Ids,
+    points: Points,
+    distance: float,
+    components: Components,
+    look_at: Callable[[Ids, Ids], None],
+) -> None:
+    """Join what lies within the gap of a few points in the fullest places: blobs become one each."""
+    asked: set[int] = set()
+    for block in np.argsort(-counts, kind="stable"):
+        if len(asked) == _MOST_LEADERS or counts[block] == 0:
+            return
+        labels = components.labels()
+        covered = {int(labels[leader]) for leader in asked}
+        own = near.block(int(block))
+        free = [int(n) for n in own if int(labels[n]) not in covered]
+        if not free:
+            continue
+        leader = free[0]
+        asked.add(leader)
+        apart = points.coordinates - points.coordinates[leader]
+        reach = distance + points.errors + points.errors[leader]
+        lengths = np.sqrt((apart * apart).sum(axis=1)) * (1 - 1e-9)
+        others = np.flatnonzero((lengths <= reach) & (labels != labels[leader]))
+        look_at(np.minimum(others, leader), np.maximum(others, leader))
+
+
+def widest_gap(gap: Gap, ids: Ids, *, most_entries: int = MOST_ENTRIES) -> Widest:
+    """Return the widest gap between any two of some rows, or a bracket where these are many.
+
+    Of many rows the farthest from one row is asked for its own farthest, and so on: the widest gap
+    seen is a lower bound, and the two largest gaps from any one row add up to an upper one.
+    """
+    n = len(ids)
+    if n < 2:
+        return Widest(0.0, 0.0)
+    if n * (n - 1) // 2 * gap.matrix.width <= most_entries:
+        widest = 0.0
+        step = max(1, _MOST_HELD // n)
+        for first in range(0, n - 1, step):
+            rows = np.arange(first, min(first + step, n - 1))
+            left = np.repeat(rows, n - 1 - rows)
+            right = np.concatenate([np.arange(row + 1, n) for row in rows])
+            widest = max(widest, float(gap.nats(ids[left], ids[right]).max()))
+        return Widest(widest, widest)
+    coordinates = gap.points(ids).coordinates
+    middle = ((coordinates - coordinates.mean(axis=0)) ** 2).sum(axis=1)
+    asked, at_least, at_most = int(middle.argmin()), 0.0, np.inf
+    for _ in range(_SWEEPS):
+        nats = gap.nats(np.full(n, ids[asked]), ids)
+        second, first_ = np.sort(nats)[-2:]
+        at_least = max(at_least, float(first_))
+        at_most = min(at_most, float(first_ + second) * (1 + 2 * RELATIVE_ERROR))
+        asked = int(nats.argmax())
+    return Widest(at_least, at_most)
+
+
+def nearest_of(gap: Gap, token_id: int, ids: Ids, n: int) -> tuple[Ids, Float64s]:
+    """Return the rows nearest to a token's among others, by gap, then by id, and their gaps."""
+    others = ids[ids != token_id]
+    nats = gap.nats(np.full(len(others), token_id), others)
+    order = np.lexsort((others, nats))[:n]
+    return others[order], nats[order]
