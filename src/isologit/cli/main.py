@@ -25,6 +25,7 @@ COMMANDS = {
     "audit": "Analyse a checkpoint: row classes, cluster, logit classes.",
     "classes": "Row classes; with a state, the logit classes there.",
     "inspect": "Tensors, the head and why; reads headers alone.",
+    "gap": "Near twins: tokens that no reachable state tells apart.",
     "tokens": "Who the tokens are; which no text reaches or training knew.",
     "check": "A gate for releases: exits with 1 where a rule is broken.",
     "export": "Masks and lists that servers take as they are.",

@@ -1,9 +1,10 @@
-"""The gap of one pair in integers, for the pairs that binary64 cannot tell from their neighbours.
+"""The gap of one pair in integers: for what binary64 cannot tell, and to compare with a threshold.
 
-Cancellation makes them: entries of γ ⊙ Δ that are nearly alike under LayerNorm, or a bias that
+Cancellation makes the first: entries of γ ⊙ Δ that are nearly alike under LayerNorm, or a bias that
 nearly makes up for β · Δ.
 """
 
+from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 from typing import Any
@@ -17,43 +18,59 @@ from isologit.numerics.formats import Float64s
 _ROOT_BITS = 128
 
 
-def exact_gap(
-    left: Float64s,
-    right: Float64s,
-    norm_range: NormRange,
-    *,
-    scale: Fraction,
-    biases_apart: Fraction,
-) -> float:
-    """Return the gap of two rows ``[d]``, rounded once from some 2⁻⁶⁰ of itself.
+@dataclass(frozen=True)
+class ExactGap:
+    """A gap as ``√square + constant``, both of them rational and neither negative."""
 
-    0 only where every state gives both tokens the same real logit.
+    square: Fraction
+    constant: Fraction
 
-    Parameters
-    ----------
-    left, right
-        ``[d]``, the rows.
-    norm_range
-        What the norm outputs.
-    scale, biases_apart
-        s, and s_b · (b_a − b_b).
-    """
-    rows, row_exponent = _integers(np.stack([left, right]))
-    difference = rows[0] - rows[1]
-    gamma, gamma_exponent = _integers(norm_range.gamma)
-    x = difference * gamma
-    # d times the sum of squared deviations, an integer as d times the sum of squares is.
-    square = len(left) * int((x * x).sum())
-    if norm_range.kind == "layer":
-        square -= int(x.sum()) ** 2
-    exponent = row_exponent + gamma_exponent
-    gap = abs(scale) * _root(square) * Fraction(2) ** exponent
-    constant = biases_apart
-    if norm_range.beta is not None:
-        beta, beta_exponent = _integers(norm_range.beta)
-        product = int((difference * beta).sum())
-        constant += scale * product * Fraction(2) ** (row_exponent + beta_exponent)
-    return float(gap + abs(constant))
+    @classmethod
+    def of(
+        cls,
+        left: Float64s,
+        right: Float64s,
+        norm_range: NormRange,
+        *,
+        scale: Fraction,
+        biases_apart: Fraction,
+    ) -> "ExactGap":
+        """Return the gap of two rows.
+
+        Parameters
+        ----------
+        left, right
+            ``[d]``, the rows.
+        norm_range
+            What the norm outputs.
+        scale, biases_apart
+            s, and s_b · (b_a − b_b).
+        """
+        rows, row_exponent = _integers(np.stack([left, right]))
+        difference = rows[0] - rows[1]
+        gamma, gamma_exponent = _integers(norm_range.gamma)
+        x = difference * gamma
+        # d times the sum of squares, or of squared deviations: (√d · ‖P x‖)², an integer.
+        square = len(left) * int((x * x).sum())
+        if norm_range.kind == "layer":
+            square -= int(x.sum()) ** 2
+        constant = biases_apart
+        if norm_range.beta is not None:
+            beta, beta_exponent = _integers(norm_range.beta)
+            product = int((difference * beta).sum())
+            constant += scale * product * Fraction(2) ** (row_exponent + beta_exponent)
+        unit = Fraction(4) ** (row_exponent + gamma_exponent)
+        return cls(scale**2 * square * unit, abs(constant))
+
+    @property
+    def nats(self) -> float:
+        """The gap, rounded once from some 2⁻¹²⁰ of itself; 0 only where it is."""
+        return float(_root(self.square) + self.constant)
+
+    def at_most(self, nats: float) -> bool:
+        """Return whether the gap is at most so many nats. Exact."""
+        rest = Fraction(nats) - self.constant
+        return rest >= 0 and self.square <= rest**2
 
 
 def _integers(values: Float64s) -> tuple[Any, int]:
@@ -67,8 +84,10 @@ def _integers(values: Float64s) -> tuple[Any, int]:
     return integers, least - 53
 
 
-def _root(square: int) -> Fraction:
+def _root(square: Fraction) -> Fraction:
     """Return a root, from below, to `_ROOT_BITS` bits or more."""
-    shift = max(0, 2 * _ROOT_BITS - square.bit_length())
+    # √(n/m) = √(n·m)/m.
+    product = square.numerator * square.denominator
+    shift = max(0, 2 * _ROOT_BITS - product.bit_length())
     shift += shift % 2
-    return Fraction(isqrt(square << shift), 1 << (shift // 2))
+    return Fraction(isqrt(product << shift), square.denominator << (shift // 2))

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isologit.checkpoint.head import Head
-from isologit.equivalence.exact_gap import exact_gap
+from isologit.equivalence.exact_gap import ExactGap
 from isologit.equivalence.norm_range import ComputedNorm, NormRange
 from isologit.numerics.differences import (
     LANES,
@@ -150,15 +150,16 @@ class Gap:
         return nats, (nats * (1 + RELATIVE_ERROR) + self._factor * moved) * ROOM
 
     def within(self, left: Ids, right: Ids, most_nats: float) -> tuple[Ids, Float64s]:
-        """Return which of some pairs have a gap of at most so many nats, and their gaps."""
+        """Return which of some pairs have a gap of at most so many nats, and their gaps. Exact."""
         limit = (most_nats / self._reach) ** 2 * (1 + 1e-9)
         near = np.flatnonzero(
             squares_within(
                 self.matrix, left, right, self.norm_range.gamma, limit, centred=self._centred
             )
         )
-        nats = self.nats(left[near], right[near])
-        inside = nats <= most_nats
+        left, right = left[near], right[near]
+        nats = self.nats(left, right)
+        inside = self.at_most(left, right, nats, most_nats)
         return near[inside], nats[inside]
 
     def _nats(self, left: Ids, right: Ids, sums: DifferenceSums) -> Float64s:
@@ -188,15 +189,25 @@ class Gap:
         error += U_DOUBLE * np.abs(constant)
         nats = self._reach * root + np.abs(constant)
         for n in np.flatnonzero(error > _TRUSTED * nats):
-            nats[n] = self._exactly(int(left[n]), int(right[n]))
+            nats[n] = self._exactly(int(left[n]), int(right[n])).nats
         return nats
 
-    def _exactly(self, a: int, b: int) -> float:
+    def at_most(
+        self, left: Ids, right: Ids, nats: Float64s, most_nats: float
+    ) -> npt.NDArray[np.bool_]:
+        """Return which pairs' real gaps are at most so many nats, given `nats` of them. Exact."""
+        inside = nats <= most_nats
+        # Where the number's own error may matter.
+        for n in np.flatnonzero(np.abs(nats - most_nats) <= 2 * RELATIVE_ERROR * most_nats):
+            inside[n] = self._exactly(int(left[n]), int(right[n])).at_most(most_nats)
+        return inside
+
+    def _exactly(self, a: int, b: int) -> ExactGap:
         rows = self.matrix.rows([a, b])
         apart = Fraction(0)
         if self.biases is not None:
             apart = self.bias_scale * (Fraction(self.biases[a]) - Fraction(self.biases[b]))
-        return exact_gap(*rows, self.norm_range, scale=self.scale, biases_apart=apart)
+        return ExactGap.of(*rows, self.norm_range, scale=self.scale, biases_apart=apart)
 
     def witness(self, a: int, b: int) -> Float64s:
         """Return the state ``[d]`` at which two tokens' logits are as far apart as anywhere."""

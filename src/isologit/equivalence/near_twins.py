@@ -48,6 +48,8 @@ class NearPairs:
         The pairs listed, by gap, then by ids.
     components
         Components of the rows given, exact in any case.
+    equal
+        Rows that every state gives the same real logit: their gap is 0. Exact in any case.
     nearest, nearest_nats
         ``[n]``, the nearest other row within the gap, −1 and infinity where there is none.
     """
@@ -59,6 +61,7 @@ class NearPairs:
     right: Ids
     nats: Float64s
     components: Partition
+    equal: Partition
     nearest: Ids
     nearest_nats: Float64s
 
@@ -77,21 +80,26 @@ class _Seen:
     Pairs are of places in `ids`, the lower first.
     """
 
-    def __init__(self, n: int, steps: Sequence[float], at_most: int) -> None:
+    def __init__(self, gap: Gap, ids: Ids, steps: Sequence[float], at_most: int) -> None:
+        n = len(ids)
         self.components = Components(n)
+        self.equal = Components(n)
         self.n_pairs = 0
         self.n_within = [0] * len(steps)
         self.pairs = np.empty((2, 0), dtype=np.int64)
         self.nats = np.empty(0)
         self.nearest = np.full(n, -1, dtype=np.int64)
         self.nearest_nats = np.full(n, np.inf)
+        self._gap, self._ids = gap, ids
         self._steps, self._at_most = steps, at_most
 
     def add(self, left: Ids, right: Ids, nats: Float64s) -> None:
         self.components.join(left, right)
+        self.equal.join(left[nats == 0], right[nats == 0])
         self.n_pairs += len(nats)
         for k, step in enumerate(self._steps):
-            self.n_within[k] += int((nats <= step).sum())
+            inside = self._gap.at_most(self._ids[left], self._ids[right], nats, step)
+            self.n_within[k] += int(inside.sum())
         pairs = np.concatenate([self.pairs, np.stack([left, right])], axis=1)
         all_nats = np.concatenate([self.nats, nats])
         order = np.lexsort((pairs[1], pairs[0], all_nats))[: self._at_most]
@@ -136,13 +144,13 @@ def near_pairs(
 
     Notes
     -----
-    No pair is lost: a pair whose gap is at most ε, as `Gap.nats` has it, has a real gap of at most
-    ε(1 + 10⁻¹²), points no farther apart than that but for their errors (`Gap.points`), and so is
-    a candidate (`NearPoints`). Passing over pairs within a component loses no component.
+    No pair is lost: a pair whose gap is at most ε has points no farther apart than that but for
+    their errors (`Gap.points`), and so is a candidate (`NearPoints`). Each candidate is decided in
+    real arithmetic (`Gap.within`). Passing over pairs within a component loses no component.
     """
     points = gap.points(ids)
     near = NearPoints.of(points.coordinates, points.errors, within_nats * (1 + 1e-9))
-    seen = _Seen(len(ids), steps, at_most)
+    seen = _Seen(gap, ids, steps, at_most)
 
     def look_at(left: Ids, right: Ids) -> None:
         inside, nats = gap.within(ids[left], ids[right], within_nats)
@@ -162,6 +170,10 @@ def near_pairs(
             counts = near.counts_apart(labels, begin, end)
             for first, stop in _portions(counts):
                 look_at(*near.pairs_apart(labels, counts[first:stop], begin + first))
+    equal = Partition.of_keys(seen.equal.labels())
+    if not complete and within_nats > 0:
+        # Some were passed over; at 0 what is passed over is equal too.
+        equal = near_pairs(gap, ids, 0.0, at_most=0, most_entries=most_entries).components
     return NearPairs(
         n_pairs=seen.n_pairs,
         n_within=seen.n_within,
@@ -170,6 +182,7 @@ def near_pairs(
         right=ids[seen.pairs[1]],
         nats=seen.nats,
         components=Partition.of_keys(seen.components.labels()),
+        equal=equal,
         nearest=np.where(seen.nearest >= 0, ids[seen.nearest], -1),
         nearest_nats=seen.nearest_nats,
     )

@@ -59,9 +59,9 @@ class NormRange:
         return cls(kind, gamma, norm.beta, norm.eps)
 
     @classmethod
-    def assumed(cls, width: int) -> "NormRange":
-        """Return the range of an RMSNorm with γ = 1: what is taken where no norm is known."""
-        return cls("rms", np.ones(width), None, None)
+    def assumed(cls, width: int, kind: Literal["rms", "layer"] = "rms") -> "NormRange":
+        """Return the range of a norm with γ = 1 and no β: taken where its numbers are not known."""
+        return cls(kind, np.ones(width), None, None)
 
     @property
     def width(self) -> int:
@@ -214,7 +214,8 @@ class ComputedNorm:
             relative=((1 + root) * later - 1) * ROOM,
             shift=shift * (1 + root) * later * ROOM,
             of_beta=((1 + unit) * (1 + U_SINGLE) - 1) * ROOM,
-            lost=2.0 ** (format_.quantum_exponent - 1) * (1 + unit) * ROOM,
+            # What u loses passes two more roundings; binary32's own loss before it is far smaller.
+            lost=2.0 ** (format_.quantum_exponent - 1) * (1 + unit) ** 3 * ROOM,
         )
 
     def of_states(self, norm_range: NormRange, inner: Float64s) -> npt.NDArray[np.float64]:
