@@ -1,6 +1,7 @@
 """The job of ``gap``: tokens that nothing the final norm outputs tells apart by more than a gap."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -251,7 +252,7 @@ def _grouped(
     if not len(order):
         return []
     groups = []
-    for first, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, stop in pairwise(bounds):
         if stop - first > 1:
             groups.append((order[first:stop], ids[components.members(int(labels[order[first]]))]))
     return sorted(groups, key=lambda group: (-len(group[0]), int(group[0][0])))

@@ -57,8 +57,9 @@ def command(
     if not math.isfinite(within):
         raise click.BadParameter(f"{within} is not a number of nats", param_hint="--within")
     if shared.settings.arithmetic.name != "exact":
-        raise click.UsageError("gaps are over all states, and no device observes them; leave out "
-                               "--arithmetic")
+        raise click.UsageError(
+            "gaps are over all states, and no device observes them; leave out --arithmetic"
+        )
     token_ids = options.token_ids_of(",".join(tokens), "--token") if tokens else []
 
     def check(located: LocatedSubject) -> None:

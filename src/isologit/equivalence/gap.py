@@ -178,7 +178,7 @@ class Gap:
         if self._centred:
             mean = (share + 4 * U_DOUBLE) * raw
             error += 3 * U_DOUBLE * raw
-            error += np.minimum(mean, mean * np.divide(mean, root, np.full_like(root, np.inf), where=root > 0))
+            error += mean * np.minimum(1.0, _ratios(mean, root))
         constant = float(self.scale) * sums.products
         error = self._reach * error
         error += self._factor * (share + 4 * U_DOUBLE) * sums.product_sizes
@@ -203,11 +203,11 @@ class Gap:
         return inside
 
     def _exactly(self, a: int, b: int) -> ExactGap:
-        rows = self.matrix.rows([a, b])
+        left, right = self.matrix.rows([a, b])
         apart = Fraction(0)
         if self.biases is not None:
             apart = self.bias_scale * (Fraction(self.biases[a]) - Fraction(self.biases[b]))
-        return ExactGap.of(*rows, self.norm_range, scale=self.scale, biases_apart=apart)
+        return ExactGap.of(left, right, self.norm_range, scale=self.scale, biases_apart=apart)
 
     def witness(self, a: int, b: int) -> Float64s:
         """Return the state ``[d]`` at which two tokens' logits are as far apart as anywhere."""
@@ -251,7 +251,7 @@ class Gap:
         rest = np.sqrt(left)
         # |√a − √b| is at most √|a − b|, and at most |a − b|/√a.
         off = 4 * unit * lengths * lengths
-        rest_error = np.minimum(np.sqrt(off), np.divide(off, rest, np.full_like(rest, np.inf), where=rest > 0))
+        rest_error = np.minimum(np.sqrt(off), _ratios(off, rest))
         constants = float(self.scale) * sums.products
         errors = self._reach * (unit * lengths + rest_error)
         if beta is not None:
@@ -262,7 +262,14 @@ class Gap:
             constants = constants + added
             errors += 4 * U_DOUBLE * np.abs(added)
         coordinates = np.column_stack([self._reach * sketch, self._reach * rest, constants])
-        return Points(coordinates, errors + 8 * U_DOUBLE * np.abs(coordinates).max(axis=1, initial=0))
+        errors += 8 * U_DOUBLE * np.abs(coordinates).max(axis=1, initial=0)
+        return Points(coordinates, errors)
+
+
+def _ratios(numbers: Float64s, divisors: Float64s) -> Float64s:
+    """Return quotients of numbers that are not negative; infinity where the divisor is 0."""
+    infinite = np.full_like(divisors, np.inf)
+    return np.divide(numbers, divisors, out=infinite, where=divisors > 0)
 
 
 def row_sizes(matrix: Matrix, token_ids: Ids, beta: Float64s) -> Float64s:

@@ -206,7 +206,7 @@ def _ask_leaders(
     components: Components,
     look_at: Callable[[Ids, Ids], None],
 ) -> None:
-    """Join what lies within the gap of a few points in the fullest places: blobs become one each."""
+    """Join what lies within the gap of a few points in the fullest places: a blob becomes one."""
     asked: set[int] = set()
     for block in np.argsort(-counts, kind="stable"):
         if len(asked) == _MOST_LEADERS or counts[block] == 0:

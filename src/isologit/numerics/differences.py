@@ -242,8 +242,8 @@ def _sums(
 ) -> list[Any]:
     """Generate sums over a pair of rows, each folded in a fixed order.
 
-    ``terms(difference, entries_of)`` returns what to add of 16 entries; ``entries_of(vector)`` those
-    of a packed vector, given by address. Nothing is fused: what is added is the same on every
+    ``terms(difference, entries_of)`` returns what to add of 16 entries, and ``entries_of(vector)``
+    those of a packed vector, given by address. Nothing is fused: what is added is the same on every
     machine.
     """
     words, a, b = pair

@@ -1,4 +1,4 @@
-"""All pairs of points that lie near each other, in a few dozen dimensions: a screen, not a decision.
+"""All pairs of points that lie near each other, in a few dozen dimensions: a screen, no decision.
 
 Points are put into blocks of 64 that lie together in the three widest coordinates; two blocks whose
 boxes are too far apart are passed over, and so is a point too far from a box; what is left is
@@ -19,6 +19,8 @@ Ids = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 
 BLOCK = 64
+# By how many coordinates the blocks are made.
+_SORTED = 3
 # Coordinates that are compared before the next look at who is left.
 _STEP = 4
 # Widens the threshold for what binary32 rounds: a difference, its square and some dozens of sums.
@@ -76,7 +78,7 @@ class NearPoints:
         largest = np.abs(centred).max(initial=0.0)
         # A power of two, so that nothing is rounded here.
         scale = 2.0 ** np.clip(40 - np.ceil(np.log2(largest)), -1000, 1000) if largest > 0 else 1.0
-        places = _in_blocks(centred[:, :3], spread[columns[:3]])
+        places = _in_blocks(centred[:, :_SORTED], spread[columns[:_SORTED]])
         n_blocks = -(-n_points // BLOCK)
         filled = np.full((n_blocks * BLOCK, n_columns), np.nan, dtype=np.float32)
         radii = np.zeros(n_blocks * BLOCK, dtype=np.float32)
@@ -145,6 +147,8 @@ class NearPoints:
         found = np.empty((2, int(ends[-1])), dtype=np.int64)
 
         def fill(n: int) -> None:
+            if not counts[n]:
+                return
             part = np.ascontiguousarray(found[:, ends[n] : ends[n + 1]])
             self._join(first + n, own, common, part)
             found[:, ends[n] : ends[n + 1]] = self.order[part]
@@ -248,7 +252,9 @@ def _join_block(points, radii, low, high, reach, own, common, block, found):  # 
             squares[:] = np.float32(0)
             left = 1
             for start in range(0, n_columns, _STEP):
-                for k in range(start, min(start + _STEP, n_columns)):
+                for rank in range(start, min(start + _STEP, n_columns)):
+                    # Of the blocks' own coordinates, the first ones, there is least to be learned.
+                    k = (rank + _SORTED) % n_columns
                     value = point[k]
                     for m in range(BLOCK):
                         difference = points[other, k, m] - value

@@ -157,9 +157,7 @@ def _equal(findings: GapFindings) -> list[RenderableType]:
     if not findings.equal_for_all:
         return []
     told = [
-        f"{counted(each.size, 'token')} of {counted(each.distinct, 'row')}: "
-        + ", ".join(map(str, each.token_ids[:_SHOWN_IDS]))
-        + (", …" if each.size > _SHOWN_IDS else "")
+        f"{counted(each.size, 'token')} of {counted(each.distinct, 'row')}: " + _ids(each.token_ids)
         for each in findings.equal_for_all[:_SHOWN_CLASSES]
     ]
     if (more := len(findings.equal_for_all) - _SHOWN_CLASSES) > 0:
@@ -174,11 +172,14 @@ def _twins(findings: GapFindings, each: TokenTwins) -> list[RenderableType]:
     told = [] if each.why is None else [each.why]
     others = [i for i in each.row_class if i != each.token]
     if others:
-        shown = ", ".join(map(str, others[:_SHOWN_IDS])) + (
-            ", …" if len(others) > _SHOWN_IDS else ""
-        )
-        told.append(f"{counted(len(others), 'other token')} of the same row, at a gap of 0: {shown}")
+        shown = _ids(others)
+        told.append(f"{counted(len(others), 'other token')} of its row, at a gap of 0: {shown}")
     parts = section(tagged(f"Nearest to {name}", findings.claims["tokens.nearest"]), told)
     if each.nearest:
         parts.append(_pair_table(findings, each.nearest))
     return parts
+
+
+def _ids(token_ids: list[int]) -> str:
+    shown = ", ".join(map(str, token_ids[:_SHOWN_IDS]))
+    return shown + (", …" if len(token_ids) > _SHOWN_IDS else "")
