@@ -91,9 +91,9 @@ class GapFindings(Record, frozen=True, kw_only=True):
     """What ``isologit gap`` finds; what ``--json`` prints.
 
     ``complete`` says whether every pair within the gap was looked at: if not, ``n_pairs`` and
-    ``n_within`` are of those that were (at least so many), ``pairs`` and ``nearest`` are the
-    closest of these, and ``classes`` are exact still. ``texts`` shows the tokens named here,
-    escaped.
+    ``n_within`` are of those that were (at least so many), ``nearest`` is the closest of these,
+    and ``classes`` are exact still. ``closest`` says whether ``pairs`` are the closest there are;
+    if not, they are the closest seen. ``texts`` shows the tokens named here, escaped.
     """
 
     schema: str = GAP_SCHEMA
@@ -105,6 +105,7 @@ class GapFindings(Record, frozen=True, kw_only=True):
     within_nats: float
     distinct: int
     complete: bool
+    closest: bool
     n_pairs: int
     n_within: list[CountWithin]
     pairs: list[GapPair]

@@ -163,6 +163,7 @@ def near_twins_of(
         within_nats=within_nats,
         distinct=len(ids),
         complete=pairs.complete,
+        closest=pairs.closest,
         n_pairs=pairs.n_pairs,
         n_within=[
             CountWithin(nats=step, pairs=n) for step, n in zip(steps, pairs.n_within, strict=True)

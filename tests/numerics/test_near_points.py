@@ -70,6 +70,23 @@ def test_errors_of_the_points_are_allowed_for() -> None:
     assert within(points, 0.4) <= found(moved, 0.4, errors=0.05)
 
 
+def test_points_closer_than_binary32_can_tell_are_found() -> None:
+    rng = np.random.default_rng(6)
+    points = np.repeat([[1.0, -1.0], [-1.0, 1.0]], 60, axis=0) + 1e-8 * rng.normal(size=(120, 2))
+    for distance in (1e-9, 1e-8, 3e-8):
+        want = within(points, distance)
+        assert want
+        assert want <= found(points, distance)
+
+
+def test_sums_of_squares_that_always_round_up_lose_no_pair() -> None:
+    # Four large differences, one of them the first to be added; each of the others is rounded to
+    # twice itself.
+    differences = np.concatenate([np.ones(4), np.full(60, 2.0**-12 * (1 + 2.0**-10))])
+    points = np.stack([differences / 2, -differences / 2])
+    assert found(points, float(np.sqrt((differences**2).sum()))) == {(0, 1)}
+
+
 def test_equal_points_are_near_at_no_distance() -> None:
     assert len(found(np.ones((200, 3)), 0.0)) == 200 * 199 // 2
 

@@ -5,7 +5,7 @@ duplicates. Candidates come from `isologit.numerics.near_points`, which loses no
 by its gap (`isologit.equivalence.gap`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,8 @@ _MOST_HELD = 1 << 22
 _RUN = 64
 # Points that are asked for all of their neighbours, where there are too many pairs to look at.
 _MOST_LEADERS = 64
+# How often the gap is halved in search of one with few enough pairs to list the closest.
+_MOST_HALVINGS = 7
 # Where the widest gap is bracketed: how often the farthest point is asked for its farthest.
 _SWEEPS = 4
 
@@ -42,8 +44,10 @@ class NearPairs:
     n_within
         The same within each of the smaller gaps that were asked for.
     complete
-        Whether every pair was looked at: then counts are exact, the pairs listed are the closest,
-        and nearest twins are the nearest. If not, they are those that were seen.
+        Whether every pair was looked at: then counts are exact, and nearest twins are the nearest.
+        If not, they are of those that were seen.
+    closest
+        Whether the pairs listed are the closest there are; if not, the closest seen.
     left, right, nats
         The pairs listed, by gap, then by ids.
     components
@@ -57,6 +61,7 @@ class NearPairs:
     n_pairs: int
     n_within: list[int]
     complete: bool
+    closest: bool
     left: Ids
     right: Ids
     nats: Float64s
@@ -80,7 +85,9 @@ class _Seen:
     Pairs are of places in `ids`, the lower first.
     """
 
-    def __init__(self, gap: Gap, ids: Ids, steps: Sequence[float], at_most: int) -> None:
+    def __init__(
+        self, gap: Gap, ids: Ids, within_nats: float, steps: Sequence[float], at_most: int
+    ) -> None:
         n = len(ids)
         self.components = Components(n)
         self.equal = Components(n)
@@ -90,10 +97,32 @@ class _Seen:
         self.nats = np.empty(0)
         self.nearest = np.full(n, -1, dtype=np.int64)
         self.nearest_nats = np.full(n, np.inf)
+        self.within_nats = within_nats
         self._gap, self._ids = gap, ids
         self._steps, self._at_most = steps, at_most
 
-    def add(self, left: Ids, right: Ids, nats: Float64s) -> None:
+    def look_at(self, left: Ids, right: Ids) -> None:
+        """Decide some candidates, the lower place first, and keep those within the gap."""
+        inside, nats = self._gap.within(self._ids[left], self._ids[right], self.within_nats)
+        self._add(left[inside], right[inside], nats)
+
+    def take_closest(self, closer: "_Seen") -> None:
+        """Take over what a complete search within a smaller gap has found."""
+        for k, step in enumerate(self._steps):
+            if step <= closer.within_nats:
+                self.n_within[k] = closer.n_within[k]
+        beyond = self.nats > closer.nats.max(initial=0.0)
+        if len(closer.nats) < self._at_most:
+            left, right = self._ids[self.pairs]
+            beyond = ~self._gap.at_most(left, right, self.nats, closer.within_nats)
+        self.pairs = np.concatenate([closer.pairs, self.pairs[:, beyond]], axis=1)
+        self.nats = np.concatenate([closer.nats, self.nats[beyond]])
+        self.pairs, self.nats = self.pairs[:, : self._at_most], self.nats[: self._at_most]
+        found = closer.nearest >= 0
+        self.nearest = np.where(found, closer.nearest, self.nearest)
+        self.nearest_nats = np.where(found, closer.nearest_nats, self.nearest_nats)
+
+    def _add(self, left: Ids, right: Ids, nats: Float64s) -> None:
         self.components.join(left, right)
         self.equal.join(left[nats == 0], right[nats == 0])
         self.n_pairs += len(nats)
@@ -149,27 +178,30 @@ def near_pairs(
     real arithmetic (`Gap.within`). Passing over pairs within a component loses no component.
     """
     points = gap.points(ids)
-    near = NearPoints.of(points.coordinates, points.errors, within_nats * (1 + 1e-9))
-    seen = _Seen(gap, ids, steps, at_most)
 
-    def look_at(left: Ids, right: Ids) -> None:
-        inside, nats = gap.within(ids[left], ids[right], within_nats)
-        seen.add(left[inside], right[inside], nats)
+    def search(distance: float) -> tuple[_Seen, NearPoints, Ids]:
+        # A hair wider: the distance is compared with rounded numbers.
+        near = NearPoints.of(points.coordinates, points.errors, distance * (1 + 1e-9))
+        counts = near.counts_apart(np.arange(len(ids)), 0, near.n_blocks)
+        return _Seen(gap, ids, distance, steps, at_most), near, counts
 
-    apart = np.arange(len(ids))
-    counts = near.counts_apart(apart, 0, near.n_blocks)
-    complete = int(counts.sum()) * gap.matrix.width <= most_entries
+    def few(counts: Ids) -> bool:
+        return int(counts.sum()) * gap.matrix.width <= most_entries
+
+    seen, near, counts = search(within_nats)
+    complete = closest = few(counts)
     if complete:
-        for first, stop in _portions(counts):
-            look_at(*near.pairs_apart(apart, counts[first:stop], first))
+        _look_at_all(near, counts, seen)
     else:
-        _ask_leaders(near, counts, points, within_nats * (1 + 1e-9), seen.components, look_at)
-        for begin in range(0, near.n_blocks, _RUN):
-            end = min(begin + _RUN, near.n_blocks)
-            labels = seen.components.labels()
-            counts = near.counts_apart(labels, begin, end)
-            for first, stop in _portions(counts):
-                look_at(*near.pairs_apart(labels, counts[first:stop], begin + first))
+        _ask_leaders(near, counts, points, seen)
+        _look_between(near, seen)
+        for halvings in range(1, _MOST_HALVINGS):
+            closer, near, counts = search(within_nats / 2**halvings)
+            if few(counts):
+                _look_at_all(near, counts, closer)
+                closest = closer.n_pairs >= at_most
+                seen.take_closest(closer)
+                break
     equal = Partition.of_keys(seen.equal.labels())
     if not complete and within_nats > 0:
         # Some were passed over; at 0 what is passed over is equal too.
@@ -178,6 +210,7 @@ def near_pairs(
         n_pairs=seen.n_pairs,
         n_within=seen.n_within,
         complete=complete,
+        closest=closest,
         left=ids[seen.pairs[0]],
         right=ids[seen.pairs[1]],
         nats=seen.nats,
@@ -186,6 +219,22 @@ def near_pairs(
         nearest=np.where(seen.nearest >= 0, ids[seen.nearest], -1),
         nearest_nats=seen.nearest_nats,
     )
+
+
+def _look_at_all(near: NearPoints, counts: Ids, seen: _Seen) -> None:
+    """Look at every candidate."""
+    apart = np.arange(len(seen.nearest))
+    for first, stop in _portions(counts):
+        seen.look_at(*near.pairs_apart(apart, counts[first:stop], first))
+
+
+def _look_between(near: NearPoints, seen: _Seen) -> None:
+    """Look at every candidate whose points are in different components when its turn comes."""
+    for begin in range(0, near.n_blocks, _RUN):
+        labels = seen.components.labels()
+        counts = near.counts_apart(labels, begin, min(begin + _RUN, near.n_blocks))
+        for first, stop in _portions(counts):
+            seen.look_at(*near.pairs_apart(labels, counts[first:stop], begin + first))
 
 
 def _portions(counts: Ids) -> Iterator[tuple[int, int]]:
@@ -198,20 +247,13 @@ def _portions(counts: Ids) -> Iterator[tuple[int, int]]:
         first = stop
 
 
-def _ask_leaders(
-    near: NearPoints,
-    counts: Ids,
-    points: Points,
-    distance: float,
-    components: Components,
-    look_at: Callable[[Ids, Ids], None],
-) -> None:
+def _ask_leaders(near: NearPoints, counts: Ids, points: Points, seen: _Seen) -> None:
     """Join what lies within the gap of a few points in the fullest places: a blob becomes one."""
     asked: set[int] = set()
     for block in np.argsort(-counts, kind="stable"):
         if len(asked) == _MOST_LEADERS or counts[block] == 0:
             return
-        labels = components.labels()
+        labels = seen.components.labels()
         covered = {int(labels[leader]) for leader in asked}
         own = near.block(int(block))
         free = [int(n) for n in own if int(labels[n]) not in covered]
@@ -220,10 +262,10 @@ def _ask_leaders(
         leader = free[0]
         asked.add(leader)
         apart = points.coordinates - points.coordinates[leader]
-        reach = distance + points.errors + points.errors[leader]
+        reach = seen.within_nats * (1 + 1e-9) + points.errors + points.errors[leader]
         lengths = np.sqrt((apart * apart).sum(axis=1)) * (1 - 1e-9)
         others = np.flatnonzero((lengths <= reach) & (labels != labels[leader]))
-        look_at(np.minimum(others, leader), np.maximum(others, leader))
+        seen.look_at(np.minimum(others, leader), np.maximum(others, leader))
 
 
 def widest_gap(gap: Gap, ids: Ids, *, most_entries: int = MOST_ENTRIES) -> Widest:

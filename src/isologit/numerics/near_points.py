@@ -71,7 +71,10 @@ class NearPoints:
             Pairs of points meant that are no farther apart are never lost.
         """
         n_points, n_columns = coordinates.shape
-        centred = coordinates - np.median(coordinates, axis=0) if n_points else coordinates
+        centred = coordinates
+        if n_points:
+            # Any point near the middle will do.
+            centred = coordinates - np.median(coordinates[:: max(1, n_points // 4096)], axis=0)
         spread = _spread(centred)
         columns = np.argsort(-spread, kind="stable")
         centred = centred[:, columns]

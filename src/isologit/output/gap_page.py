@@ -84,7 +84,8 @@ def _pairs(findings: GapFindings) -> list[RenderableType]:
     counts.append(f"{least}{findings.n_pairs:,} within {findings.within_nats:g}")
     parts = section(tagged("Pairs of distinct rows", claim), [", ".join(counts)])
     if not findings.complete:
-        parts += lines(["There are too many to look at each: those listed are the closest seen."])
+        which = "the closest" if findings.closest else "the closest seen"
+        parts += lines([f"There are too many to look at each; those listed are {which}."])
     if findings.pairs:
         parts.append(_pair_table(findings, findings.pairs))
     if hidden := findings.n_pairs - len(findings.pairs):
