@@ -87,13 +87,15 @@ def test_where_not_every_pair_is_looked_at_the_closest_are_listed_still() -> Non
     gap = a_gap(400, 30, n_near=200)
     upper = np.sort(by_numpy(gap)[np.triu_indices(400, 1)])
     ids = np.arange(400)
-    # Within 1 nat lie the 20,000 pairs of the near rows, within a quarter of it a few of them.
+    # Within 1 nat lie the 20,000 pairs of the near rows, within a thirtieth of it a few of them.
     whole = near_pairs(gap, ids, 1.0, at_most=40)
-    part = near_pairs(gap, ids, 1.0, at_most=40, steps=[0.125], most_entries=150_000)
+    part = near_pairs(gap, ids, 1.0, at_most=40, steps=[0.03], most_entries=150_000)
     assert (whole.complete, part.complete, part.closest) == (True, False, True)
     assert np.array_equal(part.nats, whole.nats)
     assert np.array_equal(part.left, whole.left)
     assert np.allclose(part.nats, upper[:40], rtol=1e-9)
+    assert part.n_within == [(upper <= 0.03).sum()]
+    assert part.n_within[0] <= part.n_pairs <= whole.n_pairs
     near = part.nearest_nats < upper[40]
     assert near.any()
     assert np.array_equal(part.nearest[near], whole.nearest[near])
@@ -134,6 +136,22 @@ def test_a_search_among_hundreds_finds_what_numpy_finds(d: int, kind: Kind) -> N
         here = nearest <= limit
         assert np.allclose(found.nearest_nats[here], nearest[here], rtol=1e-9)
         assert (found.nearest[~here] == -1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_a_last_place_apart_in_a_small_entry_are_found(kind: Kind) -> None:
+    # What the 32 directions leave over is 0 but for rounding, which is far more than these gaps.
+    rng = np.random.default_rng(3)
+    values = np.repeat(rng.normal(size=(40, 8)), 3, axis=0)
+    values[:, 5] = 2.0**-12 * (1 + np.arange(120) % 3 * 2.0**-23)
+    gap = Gap(Matrix.of_values(values, F32), NormRange.assumed(8, kind), BF16)
+    left = np.repeat(np.arange(0, 120, 3), 2)
+    right = left + np.tile([1, 2], 40)
+    most = float(gap.nats(left, right).max())
+    assert most < 1e-9
+    found = near_pairs(gap, np.arange(120), most, at_most=10**4)
+    assert found.n_pairs == 120
+    assert found.components.sizes().tolist() == [3] * 40
 
 
 def test_some_rows_alone_are_searched() -> None:

@@ -108,16 +108,16 @@ class _Seen:
 
     def take_closest(self, closer: "_Seen") -> None:
         """Take over what a complete search within a smaller gap has found."""
+        left, right = self._ids[self.pairs]
+        beyond = ~self._gap.at_most(left, right, self.nats, closer.within_nats)
+        listed = np.concatenate([closer.pairs, self.pairs[:, beyond]], axis=1)
+        nats = np.concatenate([closer.nats, self.nats[beyond]])
+        self.pairs, self.nats = listed[:, : self._at_most], nats[: self._at_most]
+        self.n_pairs = max(self.n_pairs, closer.n_pairs, len(self.nats))
         for k, step in enumerate(self._steps):
-            if step <= closer.within_nats:
-                self.n_within[k] = closer.n_within[k]
-        beyond = self.nats > closer.nats.max(initial=0.0)
-        if len(closer.nats) < self._at_most:
-            left, right = self._ids[self.pairs]
-            beyond = ~self._gap.at_most(left, right, self.nats, closer.within_nats)
-        self.pairs = np.concatenate([closer.pairs, self.pairs[:, beyond]], axis=1)
-        self.nats = np.concatenate([closer.nats, self.nats[beyond]])
-        self.pairs, self.nats = self.pairs[:, : self._at_most], self.nats[: self._at_most]
+            # A complete search has each pair within its own gap.
+            known = closer.n_within[k] if step <= closer.within_nats else closer.n_pairs
+            self.n_within[k] = max(self.n_within[k], known)
         found = closer.nearest >= 0
         self.nearest = np.where(found, closer.nearest, self.nearest)
         self.nearest_nats = np.where(found, closer.nearest_nats, self.nearest_nats)

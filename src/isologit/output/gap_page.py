@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -35,9 +36,15 @@ def gap_page(findings: GapFindings) -> RenderableType:
     return Group(*parts)
 
 
-def nats(value: float) -> str:
-    """Return a gap with four digits."""
-    return f"{value:.4g}"
+def _at_most(value: float) -> str:
+    """Return an upper bound with four digits, rounded up: what is shown is a bound still."""
+    return _rounded(value, ROUND_CEILING)
+
+
+def _rounded(value: float, rounding: str) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    return f"{float(Context(prec=4, rounding=rounding).create_decimal(value)):.4g}"
 
 
 def _verdict(findings: GapFindings) -> str:
@@ -52,7 +59,7 @@ def _verdict(findings: GapFindings) -> str:
         f"{counted(n_rows, 'row')} of {told} have another within {within}, whatever the prompt: "
         f"{counted(len(chained), 'class', 'classes')}, the largest of "
         f"{counted(largest.size, 'token')}, no two of which are ever more than "
-        f"{nats(largest.widest_at_most_nats)} nats apart."
+        f"{_at_most(largest.widest_at_most_nats)} nats apart."
     )
 
 
@@ -102,7 +109,7 @@ def _pair_table(findings: GapFindings, pairs: Iterable[GapPair]) -> RenderableTy
         table.add_column("id", justify="right")
         table.add_column("token", overflow="fold")
     for pair in pairs:
-        row = [nats(pair.gap_nats), nats(pair.gap_nats_computed)]
+        row = [_at_most(pair.gap_nats), _at_most(pair.gap_nats_computed)]
         for token in (pair.a, pair.b):
             row += [str(token), findings.texts.get(str(token), "")]
         table.add_row(*map(text, row))
@@ -142,8 +149,9 @@ def _classes(findings: GapFindings) -> list[RenderableType]:
 
 def _widest(each: GapClass) -> str:
     if each.widest_nats == each.widest_at_most_nats:
-        return nats(each.widest_nats)
-    return f"{nats(each.widest_nats)} to {nats(each.widest_at_most_nats)}"
+        return _at_most(each.widest_nats)
+    least = _rounded(each.widest_nats, ROUND_FLOOR)
+    return f"{least} to {_at_most(each.widest_at_most_nats)}"
 
 
 def _who(findings: GapFindings, each: GapClass) -> str:
