@@ -32,16 +32,16 @@ def test_the_page_says_what_the_gap_means(model: Path) -> None:
     assert lines[0] == "Near twins of m, the rows of model.embed_tokens.weight"
     assert lines[1] == (
         "3 rows of 265 distinct rows have another within 0.1 nats, whatever the prompt: 1 class, "
-        "the largest of 3 tokens, no two of which are ever more than 0.0625 nats apart."
+        "the largest of 3 tokens, no two of which are ever more than 0.06251 nats apart."
     )
     assert "for 0.1 nats between 1/1.105 and 1.105." in lines[2]
     assert ran.section("The norm") == ["RMSNorm, γ = weight, model.norm.weight; computed in f32"]
     pairs = ran.section("Pairs of distinct rows [exact]")
     assert pairs[0] == "0 within 0.001, 0 within 0.01, 3 within 0.1"
     assert pairs[1].split("as computed")[0].strip() == "gap [certified bound]"
-    assert [line.split()[0] for line in pairs[2:]] == ["0.0442", "0.0442", "0.0625"]
+    assert [line.split()[0] for line in pairs[2:]] == ["0.0442", "0.0442", "0.06251"]
     classes = ran.section("Classes [exact]")
-    assert classes[2].split()[:3] == ["3", "3", "0.0625"]
+    assert classes[2].split()[:3] == ["3", "3", "0.06251"]
     assert classes[3] == "1 class of tokens of one row, at a gap of 0"
     assert ran.section("Assumed")
 
