@@ -43,6 +43,8 @@ NormKind = Literal["rms", "layer"]
 WITHIN_NATS = 0.1
 # Smaller gaps whose pairs are counted beside it.
 _STEPS = (0.001, 0.01, 0.1, 1.0, 10.0)
+# Pairs that are listed where all are asked for: more would fill the memory, and serve no reader.
+_MOST_LISTED = 1_000_000
 # Of so many classes it is said who the members are, and shown how the first of them read.
 _TOLD_CLASSES = 20
 _SHOWN_MEMBERS = 3
@@ -76,7 +78,7 @@ def near_twins(
     assume
         Take this norm, with γ = 1 and no β, whatever the checkpoint says.
     limit
-        How many pairs to list; None for all.
+        How many pairs to list; None for all, of which a million at most are.
     progress
         Called with the name of each step.
 
@@ -130,7 +132,7 @@ def near_twins_of(
         ids,
         within_nats,
         steps=steps,
-        at_most=head.matrix.n_tokens**2 if limit is None else limit,
+        at_most=_MOST_LISTED if limit is None else min(limit, _MOST_LISTED),
         most_entries=most_entries,
     )
     progress("classes")

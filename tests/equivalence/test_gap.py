@@ -78,6 +78,23 @@ def test_points_are_never_farther_apart_than_gaps(case: Case) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_points_of_rows_a_last_place_apart_are_as_near_as_their_errors_say(kind: Kind) -> None:
+    # What the 32 directions leave over is little but rounding, and that far more than these gaps.
+    values = np.repeat(np.random.default_rng(3).normal(size=(40, 8)), 3, axis=0)
+    values[:, 5] = 2.0**-20 * (1 + np.arange(120) % 3 * 2.0**-23)
+    gap = Gap(Matrix.of_values(values, F32), NormRange.assumed(8, kind), BF16)
+    points = gap.points(np.arange(120))
+    left = np.repeat(np.arange(0, 120, 3), 2)
+    right = left + np.tile([1, 2], 40)
+    distances = np.linalg.norm(points.coordinates[left] - points.coordinates[right], axis=1)
+    slack = points.errors[left] + points.errors[right]
+    assert (distances <= gap.nats(left, right) * (1 + 1e-12) + slack).all()
+    # The errors are needed, and are nothing beside what binary32 rounds.
+    assert (distances > gap.nats(left, right)).any()
+    assert slack.max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_points_of_wide_rows_keep_the_share_of_a_distance_that_32_directions_have(
     kind: Kind,
 ) -> None:

@@ -39,7 +39,7 @@ from isologit.subject import LocatedSubject
     default=20,
     show_default=True,
     metavar="N",
-    help="Pairs to list, the closest first; 0 stands for all.",
+    help="Pairs to list, the closest first; 0 stands for all, up to a million.",
 )
 @options.computing_options
 def command(
