@@ -119,12 +119,11 @@ def _cases(kind: Kind, format_: Format) -> Iterator[Case]:
     yield Case("made-up", rounded(steps), format_, kind, other, first, makes_up)
     # The same where the sums are rounded, so that binary64 has hardly a digit of what is left.
     dots = -round_to(plain @ beta, F32)
-    yield Case("nearly", plain, format_, kind, other, beta, dots)
+    yield Case("nearly", plain, format_, kind, killed * 0, beta, dots)
     if format_ is F32:
         # γ ⊙ Δ is the same in every entry, and its sum has more than 53 bits.
-        wide = np.zeros((3, 600)) + np.arange(600) % 2 / 2
-        wide[1] += 0.1234567 // 2.0**-23 * 2.0**-23
-        wide[2] += 0.3
+        wide = np.zeros((8, 600)) + np.arange(600) % 2 / 2
+        wide += rng.integers(0, 2**22, (8, 1)) * 2.0**-23
         yield Case("wide", rounded(wide), format_, kind, round_to(np.full(600, 1.1), F32))
     if format_ is not F16:
         # From subnormal to nearly infinite.
