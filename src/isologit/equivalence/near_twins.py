@@ -178,15 +178,17 @@ def near_pairs(
     real arithmetic (`Gap.within`). Passing over pairs within a component loses no component.
     """
     points = gap.points(ids)
+    most_pairs = most_entries // gap.matrix.width
 
     def search(distance: float) -> tuple[_Seen, NearPoints, Ids]:
         # A hair wider: the distance is compared with rounded numbers.
         near = NearPoints.of(points.coordinates, points.errors, distance * (1 + 1e-9))
-        counts = near.counts_apart(np.arange(len(ids)), 0, near.n_blocks)
+        apart = np.arange(len(ids))
+        counts = near.counts_apart(apart, 0, near.n_blocks, at_most=most_pairs)
         return _Seen(gap, ids, distance, steps, at_most), near, counts
 
     def few(counts: Ids) -> bool:
-        return int(counts.sum()) * gap.matrix.width <= most_entries
+        return int(counts.sum()) <= most_pairs
 
     seen, near, counts = search(within_nats)
     complete = closest = few(counts)
@@ -195,7 +197,7 @@ def near_pairs(
     else:
         _ask_leaders(near, counts, points, seen)
         _look_between(near, seen)
-        for halvings in range(1, _MOST_HALVINGS):
+        for halvings in range(1, _MOST_HALVINGS if at_most else 0):
             closer, near, counts = search(within_nats / 2**halvings)
             if few(counts):
                 _look_at_all(near, counts, closer)
@@ -230,11 +232,14 @@ def _look_at_all(near: NearPoints, counts: Ids, seen: _Seen) -> None:
 
 def _look_between(near: NearPoints, seen: _Seen) -> None:
     """Look at every candidate whose points are in different components when its turn comes."""
-    for begin in range(0, near.n_blocks, _RUN):
+    begin = 0
+    while begin < near.n_blocks:
         labels = seen.components.labels()
         counts = near.counts_apart(labels, begin, min(begin + _RUN, near.n_blocks))
-        for first, stop in _portions(counts):
-            seen.look_at(*near.pairs_apart(labels, counts[first:stop], begin + first))
+        # Of the first portion alone: it may have joined what the next ones are made of.
+        _, stop = next(_portions(counts))
+        seen.look_at(*near.pairs_apart(labels, counts[:stop], begin))
+        begin += stop
 
 
 def _portions(counts: Ids) -> Iterator[tuple[int, int]]:

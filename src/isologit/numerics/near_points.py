@@ -28,8 +28,8 @@ _ROOM = np.float32(1 + 2.0**-16)
 # Where the largest coordinate is brought to, so that no square overflows, and none that matters
 # underflows: what is below 2^-63 of the largest is below its rounding.
 _LARGEST = 2.0**40
-# Blocks whose pairs are found by one call.
-_RUN = 8
+# Blocks that are counted before the next look at how many pairs there are by now.
+_RUN = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,9 @@ class NearPoints:
         places = self.order[number * BLOCK : (number + 1) * BLOCK]
         return places[places >= 0]
 
-    def counts_apart(self, labels: Ids, first: int, stop: int) -> Ids:
+    def counts_apart(
+        self, labels: Ids, first: int, stop: int, *, at_most: int | None = None
+    ) -> Ids:
         """Return how many pairs each of some blocks' points make with those after them.
 
         Parameters
@@ -121,16 +123,22 @@ class NearPoints:
             ``[n]``; pairs of points of the same label are left out.
         first, stop
             Which blocks.
+        at_most
+            Count no further than some blocks past so many; the counts of the rest are 0.
         """
         own, common = self._labels(labels)
         counts = np.zeros(stop - first, dtype=np.int64)
         unused = np.empty((2, 0), dtype=np.int64)
 
-        def count(run: int) -> None:
-            for n in range(run * _RUN, min((run + 1) * _RUN, stop - first)):
-                counts[n] = self._join(first + n, own, common, unused)
+        def count(n: int) -> None:
+            counts[n] = self._join(first + n, own, common, unused)
 
-        for_each(count, -(-(stop - first) // _RUN))
+        # Where it ends does not depend on which thread is ahead.
+        for begin in range(0, stop - first, _RUN):
+            run = min(_RUN, stop - first - begin)
+            for_each(lambda n, begin=begin: count(begin + n), run)  # type: ignore[misc]
+            if at_most is not None and int(counts.sum()) > at_most:
+                break
         return counts
 
     def pairs_apart(self, labels: Ids, counts: Ids, first: int) -> tuple[Ids, Ids]:
