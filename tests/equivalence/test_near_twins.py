@@ -52,13 +52,17 @@ def check(case: Case, limit: float, found: NearPairs) -> None:
         assert (found.nearest[token], found.nearest_nats[token]) == (twin, nats)
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=str)
+# The others differ from these in what a gap is made of, not in how it is searched for.
+SEARCHED = [each for each in cases() if each.name not in ("plain", "state-scale", "beta")]
+
+
+@pytest.mark.parametrize("case", SEARCHED, ids=str)
 def test_a_search_finds_what_a_look_at_every_pair_finds(case: Case) -> None:
     gap, ids = case.gap, every_id(case)
     everything = gap.nats(*np.triu_indices(len(ids), 1))
     middle = float(np.sort(everything)[len(everything) // 3])
     limits = [0.0, middle, np.nextafter(middle, 0), np.nextafter(middle, np.inf)]
-    for limit in (*limits, float(everything.max())):
+    for limit in limits:
         check(case, float(limit), near_pairs(gap, ids, float(limit), at_most=10**6))
 
 

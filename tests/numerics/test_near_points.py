@@ -22,11 +22,9 @@ def found(points: Float64s, distance: float, errors: float = 0.0) -> set[tuple[i
 
 def within(points: Float64s, distance: float) -> set[tuple[int, int]]:
     """Return the pairs by definition."""
-    return {
-        (a, b)
-        for a, b in combinations(range(len(points)), 2)
-        if np.sqrt(((points[a] - points[b]) ** 2).sum()) <= distance
-    }
+    apart = np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=2))
+    left, right = np.nonzero(np.triu(apart <= distance, 1))
+    return set(zip(left.tolist(), right.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 7])
