@@ -44,6 +44,7 @@ OF_THE_JOB = (
     *("states_findings", "across_states", "state_sources"),
     *("certificates", "reachable_states"),
     *("casting", "cast_findings"),
+    *("near_twins", "gap_findings"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}

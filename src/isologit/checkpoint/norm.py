@@ -4,7 +4,7 @@
 is not known, the answer is "unknown" and the reason; never a guess.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class LocatedNorm:
         The tensors of γ and β; None where there is none.
     one_plus
         Where γ is stored less 1: the format that 1 + γ is computed in.
+    family_kind
+        Where the kind is "unknown" because γ is not stored: what the family's norm is.
     """
 
     kind: NormKind
@@ -45,6 +47,7 @@ class LocatedNorm:
     weight: str | None = None
     bias: str | None = None
     one_plus: Format | None = None
+    family_kind: NormKind = "unknown"
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -82,6 +85,8 @@ class FinalNorm:
         The tensor of γ, or why there is none.
     convention
         How γ is stored: "weight", "1 + weight", "no parameters"; "unknown" with the kind.
+    family_kind
+        Where the kind is "unknown" because γ is not stored: what the family's norm is.
     """
 
     kind: NormKind
@@ -90,6 +95,7 @@ class FinalNorm:
     eps: float | None
     source: str
     convention: str
+    family_kind: NormKind = "unknown"
 
     @property
     def has_gamma(self) -> bool:
@@ -132,7 +138,8 @@ def locate_norm(
         return unknown_norm(f"{projected} stands between the norm and the head")
     weight = _find(checkpoint, family, ("weight", "gamma"))
     if weight is None:
-        return unknown_norm(f"{rule.tensors[0]}.weight is not stored")
+        unknown = unknown_norm(f"{rule.tensors[0]}.weight is not stored")
+        return replace(unknown, family_kind=rule.kind)
     bias = _beside(checkpoint, weight) if rule.kind == "layer" else None
     try:
         formats = [_format(checkpoint, name, width) for name in (weight, bias) if name is not None]
@@ -157,7 +164,15 @@ def load_norm(checkpoint: Checkpoint, located: LocatedNorm, width: int) -> Final
         if located.one_plus is not None:
             gamma = round_to(1.0 + gamma, located.one_plus)
     beta = None if located.bias is None else checkpoint.vector(located.bias).values
-    return FinalNorm(located.kind, gamma, beta, located.eps, located.source, located.convention)
+    return FinalNorm(
+        located.kind,
+        gamma,
+        beta,
+        located.eps,
+        located.source,
+        located.convention,
+        located.family_kind,
+    )
 
 
 def _find(checkpoint: Checkpoint, family: Family, endings: tuple[str, ...]) -> str | None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "classes": "Row classes; with a state, the logit classes there.",
     "inspect": "Tensors, the head and why; reads headers alone.",
     "cast": "What casting W to other formats would merge.",
+    "gap": "Near twins: tokens that no reachable state tells apart.",
     "tokens": "Who the tokens are; which no text reaches or training knew.",
     "diff": "Classes and rows of two checkpoints: born, merged, frozen, moved.",
     "check": "A gate for releases: exits with 1 where a rule is broken.",

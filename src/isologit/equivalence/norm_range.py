@@ -59,9 +59,9 @@ class NormRange:
         return cls(kind, gamma, norm.beta, norm.eps)
 
     @classmethod
-    def assumed(cls, width: int) -> "NormRange":
-        """Return the range of an RMSNorm with γ = 1: what is taken where no norm is known."""
-        return cls("rms", np.ones(width), None, None)
+    def assumed(cls, width: int, kind: Literal["rms", "layer"] = "rms") -> "NormRange":
+        """Return the range of a norm with γ = 1 and no β: taken where its numbers are not known."""
+        return cls(kind, np.ones(width), None, None)
 
     @property
     def width(self) -> int:
@@ -214,7 +214,8 @@ class ComputedNorm:
             relative=((1 + root) * later - 1) * ROOM,
             shift=shift * (1 + root) * later * ROOM,
             of_beta=((1 + unit) * (1 + U_SINGLE) - 1) * ROOM,
-            lost=2.0 ** (format_.quantum_exponent - 1) * (1 + unit) * ROOM,
+            # What u loses passes two more roundings; binary32's own loss before it is far smaller.
+            lost=2.0 ** (format_.quantum_exponent - 1) * (1 + unit) ** 3 * ROOM,
         )
 
     def of_states(self, norm_range: NormRange, inner: Float64s) -> npt.NDArray[np.float64]:
@@ -232,10 +233,22 @@ class ComputedNorm:
     def of_products(self, norm_range: NormRange, differences: Float64s) -> Float64s:
         """Return a bound on ``|Δ · h̃ − Δ · h|`` over all inputs, ``[…]`` for Δ ``[…, d]``."""
         scaled = np.abs(differences * norm_range.gamma)
-        bound = self.relative * norm_range.radius * np.sqrt((scaled * scaled).sum(axis=-1))
-        bound = bound + self.shift * scaled.sum(axis=-1)
         sizes = np.abs(differences)
-        if norm_range.beta is not None:
-            bound = bound + self.of_beta * (sizes * np.abs(norm_range.beta)).sum(axis=-1)
-        bound = bound + self.lost * (sizes.sum(axis=-1) + scaled.sum(axis=-1))
-        return np.asarray(bound * ROOM)
+        added = np.zeros_like(sizes) if norm_range.beta is None else sizes * np.abs(norm_range.beta)
+        return self.of_sums(
+            radius=norm_range.radius,
+            square=(scaled * scaled).sum(axis=-1),
+            scaled=scaled.sum(axis=-1),
+            added=added.sum(axis=-1),
+            sizes=sizes.sum(axis=-1),
+        )
+
+    def of_sums(
+        self, *, radius: float, square: Float64s, scaled: Float64s, added: Float64s, sizes: Float64s
+    ) -> Float64s:
+        """Return the same from sums over a difference's entries, ``[…]`` each.
+
+        Of (γ ⊙ Δ)², |γ ⊙ Δ|, |β ⊙ Δ| and |Δ|, all of them in binary64.
+        """
+        bound = self.relative * radius * np.sqrt(square) + self.shift * scaled
+        return np.asarray((bound + self.of_beta * added + self.lost * (sizes + scaled)) * ROOM)

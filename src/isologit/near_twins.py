@@ -1,0 +1,375 @@
+"""The job of ``gap``: tokens that nothing the final norm outputs tells apart by more than a gap."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from isologit import token_steps
+from isologit.checkpoint.wording import counted, listed, shown
+from isologit.claims import BOUND, EXACT
+from isologit.equivalence.gap import Gap
+from isologit.equivalence.near_twins import (
+    MOST_ENTRIES,
+    NearPairs,
+    near_pairs,
+    nearest_of,
+    widest_gap,
+)
+from isologit.equivalence.norm_range import MEAN_RATIO, NormRange
+from isologit.equivalence.partition import Partition
+from isologit.equivalence.rows import RowClasses, row_classes
+from isologit.equivalence.states import token_id_list
+from isologit.errors import UnclearHeadError
+from isologit.gap_findings import (
+    CountWithin,
+    EqualForAll,
+    GapClass,
+    GapFindings,
+    GapNorm,
+    GapPair,
+    NearestTwin,
+    TokenTwins,
+)
+from isologit.subject import Progress, Settings, Subject, head_facts, open_subject, silent
+from isologit.tokens.table import TokenTable
+
+Ids = npt.NDArray[np.int64]
+NormKind = Literal["rms", "layer"]
+
+#: What is asked for where the user names no gap: probabilities within some 10 % of each other.
+WITHIN_NATS = 0.1
+# Smaller gaps whose pairs are counted beside it.
+_STEPS = (0.001, 0.01, 0.1, 1.0, 10.0)
+# Pairs that are listed where all are asked for: more would fill the memory, and serve no reader.
+_MOST_LISTED = 1_000_000
+# Of so many classes it is said who the members are, and shown how the first of them read.
+_TOLD_CLASSES = 20
+_SHOWN_MEMBERS = 3
+# How many near rows a token that is asked for gets.
+_NEAREST = 5
+_LONGEST_SHOWN = 24
+
+
+def near_twins(
+    spec: str,
+    settings: Settings | None = None,
+    *,
+    within_nats: float = WITHIN_NATS,
+    token_ids: Sequence[int] = (),
+    assume: NormKind | None = None,
+    limit: int | None = 20,
+    progress: Progress = silent,
+) -> GapFindings:
+    """Find the tokens that no state tells apart by more than a gap.
+
+    Parameters
+    ----------
+    spec
+        The checkpoint.
+    settings
+        Which matrix is meant; the logit format is taken for the one that the norm is computed in.
+    within_nats
+        The gap.
+    token_ids
+        Tokens whose nearest twins are wanted, however far.
+    assume
+        Take this norm, with γ = 1 and no β, whatever the checkpoint says.
+    limit
+        How many pairs to list; None for all, of which a million at most are.
+    progress
+        Called with the name of each step.
+
+    Raises
+    ------
+    UnclearHeadError
+        The final norm is not known, and none is assumed.
+    TokenIdError
+        A token that is asked for is no row of W.
+    IsologitError
+        The checkpoint cannot be read.
+    """
+    return near_twins_of(
+        open_subject(spec, settings or Settings()),
+        within_nats=within_nats,
+        token_ids=token_ids,
+        assume=assume,
+        limit=limit,
+        progress=progress,
+    )
+
+
+def near_twins_of(
+    subject: Subject,
+    *,
+    within_nats: float = WITHIN_NATS,
+    token_ids: Sequence[int] = (),
+    assume: NormKind | None = None,
+    limit: int | None = 20,
+    most_entries: int = MOST_ENTRIES,
+    progress: Progress = silent,
+) -> GapFindings:
+    """Find the near twins of an opened checkpoint; see `near_twins`."""
+    head = subject.head
+    if token_ids:
+        token_id_list(list(token_ids), head.matrix.n_tokens, "--token")
+    norm_range, norm = _norm(subject, assume)
+    gap = Gap.of(head, norm_range, subject.logit_format)
+    reading = token_steps.begin_reading(subject)
+    progress("row classes")
+    rows = row_classes(head.matrix, head.bias)
+    finite = rows.finite_rows
+    if head.bias is not None:
+        finite = finite & np.isfinite(head.bias.values)
+    firsts = rows.values.firsts().astype(np.int64)
+    ids = firsts[finite[firsts]]
+    progress("near pairs")
+    steps = [step for step in _STEPS if step < within_nats]
+    pairs = near_pairs(
+        gap,
+        ids,
+        within_nats,
+        steps=steps,
+        at_most=_MOST_LISTED if limit is None else min(limit, _MOST_LISTED),
+        most_entries=most_entries,
+    )
+    progress("classes")
+    grouped = _grouped(rows.values, finite, ids, pairs.components)
+    told = _classes(gap, grouped, most_entries)
+    progress("twins of tokens")
+    twins = [_token_twins(gap, rows, finite, ids, token_id) for token_id in token_ids]
+    listed_pairs = _pairs(gap, pairs.left, pairs.right)
+    tokens = reading.result()
+    classes = [
+        GapClass(
+            size=len(members),
+            distinct=len(own),
+            token_ids=members.tolist(),
+            widest_nats=at_least,
+            widest_at_most_nats=at_most,
+            tokens=token_steps.class_tokens(tokens.table, members)
+            if tokens.table is not None and n < _TOLD_CLASSES
+            else None,
+        )
+        for n, (members, own, at_least, at_most) in enumerate(told)
+    ]
+    with_twin = np.flatnonzero(pairs.nearest >= 0)
+    return GapFindings(
+        isologit=subject.version,
+        model=subject.model,
+        matrix=subject.matrix_facts(),
+        head=head_facts(head),
+        norm=norm,
+        within_nats=within_nats,
+        distinct=len(ids),
+        complete=pairs.complete,
+        closest=pairs.closest,
+        n_pairs=pairs.n_pairs,
+        n_within=[
+            CountWithin(nats=step, pairs=n) for step, n in zip(steps, pairs.n_within, strict=True)
+        ],
+        pairs=listed_pairs,
+        classes=classes,
+        nearest=[
+            NearestTwin(token=int(token), twin=int(twin), gap_nats=float(nats))
+            for token, twin, nats in zip(
+                ids[with_twin],
+                pairs.nearest[with_twin],
+                pairs.nearest_nats[with_twin],
+                strict=True,
+            )
+        ],
+        equal_for_all=[
+            EqualForAll(size=len(members), distinct=len(own), token_ids=members.tolist())
+            for members, own in _grouped(rows.values, finite, ids, pairs.equal)
+            if len(own) > 1
+        ],
+        tokens=twins,
+        texts=_texts(tokens.table, listed_pairs, classes, twins),
+        claims=_claims(pairs),
+        assumptions=_assumptions(norm),
+        notes=_notes(subject, norm, finite, tokens.notes),
+    )
+
+
+def _norm(subject: Subject, assume: NormKind | None) -> tuple[NormRange, GapNorm]:
+    """Return what the head's norm outputs, and what is said of it."""
+    norm, width = subject.head.norm, subject.head.matrix.width
+    norm_range = None if assume is not None else NormRange.of(norm, width)
+    kind, why = assume, "--norm asks for it"
+    if assume is None and norm.kind == "unknown" and norm.family_kind in ("rms", "layer"):
+        kind = "rms" if norm.family_kind == "rms" else "layer"
+        why = f"the family's norm is known, but {norm.source}"
+    if norm_range is None and kind is not None:
+        norm_range = NormRange.assumed(width, kind)
+        norm_facts = GapNorm(
+            kind=kind,
+            source="assumed, with γ = 1",
+            convention="no parameters",
+            eps=None,
+            beta=False,
+            assumed=True,
+            why=why,
+            compute_dtype=subject.logit_format.name,
+        )
+        return norm_range, norm_facts
+    if norm_range is None:
+        what = "is not known"
+        if norm.kind in ("rms", "layer"):
+            what = "has weights that are not finite numbers"
+        elif norm.kind == "none":
+            what = "does not exist"
+        raise UnclearHeadError(
+            f"{shown(subject.checkpoint.spec)}: the norm before the head {what} ({norm.source}), "
+            "and without it nothing bounds the states; expected an RMSNorm or a LayerNorm. "
+            "--norm rms or --norm layer assumes one with γ = 1"
+        )
+    return norm_range, GapNorm(
+        kind=norm_range.kind,
+        source=norm.source,
+        convention=norm.convention,
+        eps=norm.eps,
+        beta=norm.has_beta,
+        assumed=False,
+        why=None,
+        compute_dtype=subject.logit_format.name,
+    )
+
+
+def _grouped(
+    values: Partition, finite: npt.NDArray[np.bool_], ids: Ids, components: Partition
+) -> list[tuple[Ids, Ids]]:
+    """Return components of two tokens or more: their tokens, and the first ones of their rows.
+
+    Largest first, then by the smallest id.
+    """
+    label_of = np.full(values.n_classes, -1, dtype=np.int64)
+    label_of[values.labels[ids]] = components.labels
+    labels = label_of[values.labels]
+    labels[~finite] = -1
+    order = np.argsort(labels, kind="stable")
+    order = order[labels[order] >= 0]
+    bounds = np.flatnonzero(np.diff(labels[order], prepend=-1, append=-1))
+    if not len(order):
+        return []
+    groups = []
+    for first, stop in pairwise(bounds):
+        if stop - first > 1:
+            groups.append((order[first:stop], ids[components.members(int(labels[order[first]]))]))
+    return sorted(groups, key=lambda group: (-len(group[0]), int(group[0][0])))
+
+
+def _classes(
+    gap: Gap, groups: list[tuple[Ids, Ids]], most_entries: int
+) -> list[tuple[Ids, Ids, float, float]]:
+    """Return classes with their widest gaps; where there are many rows, within a bracket."""
+    told, left = [], most_entries
+    for members, own in groups:
+        widest = widest_gap(gap, own, most_entries=left)
+        if widest.at_least == widest.at_most:
+            left -= len(own) * (len(own) - 1) // 2 * gap.matrix.width
+        told.append((members, own, widest.at_least, widest.at_most))
+    return told
+
+
+def _pairs(gap: Gap, left: Ids, right: Ids) -> list[GapPair]:
+    nats, computed = gap.nats_and_computed(left, right)
+    return [
+        GapPair(a=a, b=b, gap_nats=real, gap_nats_computed=bound)
+        for a, b, real, bound in zip(
+            left.tolist(), right.tolist(), nats.tolist(), computed.tolist(), strict=True
+        )
+    ]
+
+
+def _token_twins(
+    gap: Gap, rows: RowClasses, finite: npt.NDArray[np.bool_], ids: Ids, token_id: int
+) -> TokenTwins:
+    if not finite[token_id]:
+        why = "its row has an infinity or a NaN"
+        return TokenTwins(token=token_id, row_class=[token_id], nearest=[], why=why)
+    members = rows.values.members(int(rows.values.labels[token_id]))
+    first = int(members[0])
+    near, _ = nearest_of(gap, first, ids, _NEAREST)
+    return TokenTwins(
+        token=token_id,
+        row_class=members.tolist(),
+        nearest=_pairs(gap, np.full(len(near), token_id), near),
+        why=None if len(near) else "no other row is finite",
+    )
+
+
+def _texts(
+    table: TokenTable | None,
+    pairs: list[GapPair],
+    classes: list[GapClass],
+    twins: list[TokenTwins],
+) -> dict[str, str]:
+    """Return the texts of the tokens that a page names, by id, escaped."""
+    if table is None:
+        return {}
+    named = {i for pair in pairs for i in (pair.a, pair.b)}
+    named |= {i for each in classes[:_TOLD_CLASSES] for i in each.token_ids[:_SHOWN_MEMBERS]}
+    for each in twins:
+        named |= {each.token, *each.row_class[:_SHOWN_MEMBERS]}
+        named |= {pair.b for pair in each.nearest}
+    return {str(i): table.shown(i, _LONGEST_SHOWN) for i in sorted(named)}
+
+
+def _claims(pairs: NearPairs) -> dict[str, str]:
+    counted_ = EXACT if pairs.complete else f"{BOUND}, from below"
+    return {
+        "pairs.gap_nats": BOUND,
+        "pairs.gap_nats_computed": BOUND,
+        "n_pairs": counted_,
+        "n_within": counted_,
+        "nearest": BOUND,
+        "classes": EXACT,
+        "classes.widest_nats": BOUND,
+        "equal_for_all": EXACT,
+        "tokens.row_class": EXACT,
+        "tokens.nearest": BOUND,
+    }
+
+
+def _assumptions(norm: GapNorm) -> list[str]:
+    """Return what the figures hold under."""
+    told = [
+        "gap_nats is the supremum over the norm's outputs in real arithmetic, and an upper bound "
+        "over prompts: no prompt need reach it",
+        "logits are real products with the stored rows, without the rounding of the product itself",
+        "gap_nats_computed: the norm's statistics are summed in binary32 or finer, in any order, "
+        f"its root within 2 ulp, its output rounded to {norm.compute_dtype} at every step; nothing "
+        "overflows, and squares that underflow are nothing beside ε",
+    ]
+    if norm.kind == "layer":
+        told.append(
+            "gap_nats_computed: the variance is that of deviations (two passes, or Welford's), and "
+            f"the mean of the norm's input is at most {MEAN_RATIO:g} of its deviations"
+        )
+    return told
+
+
+def _notes(
+    subject: Subject,
+    norm: GapNorm,
+    finite: npt.NDArray[np.bool_],
+    others: Sequence[str],
+) -> list[str]:
+    head, notes = subject.head, [*subject.head.warnings]
+    if norm.assumed:
+        kind = {"rms": "an RMSNorm", "layer": "a LayerNorm"}[norm.kind]
+        notes.append(f"{kind} with γ = 1 is assumed: {norm.why}; with another γ gaps are others")
+    if head.softcap is not None:
+        notes.append(
+            "the softcap moves no two logits apart: gaps stay bounds, and are no longer attained"
+        )
+    if n := int((~finite).sum()):
+        left_out = np.flatnonzero(~finite).tolist()
+        notes.append(
+            f"{counted(n, 'token')} with an infinity or a NaN left out: "
+            f"{listed(map(str, left_out), at_most=8)}"
+        )
+    return [*notes, *others]
