@@ -104,11 +104,13 @@ def planted(folder: Path) -> Path:
 def test_the_steps_are_named_in_order(tmp_path: Path) -> None:
     steps: list[str] = []
     audit(str(planted(tmp_path)), progress=steps.append)
-    assert steps == ["row classes", "cluster", "logits", "iterated refinement", "tokens"]
+    expected = ["row classes", "cluster", "logits", "iterated refinement", "tokens", "ties"]
+    assert steps == expected
     steps.clear()
     audit(str(planted(tmp_path)), pole=Pole(1.0, 2.0), progress=steps.append)
     assert steps == [
-        *("row classes", "principal axes", "cluster", "logits", "iterated refinement", "tokens")
+        *("row classes", "principal axes", "cluster", "logits", "iterated refinement", "tokens"),
+        "ties",
     ]
 
 

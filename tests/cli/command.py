@@ -36,9 +36,14 @@ class Ran:
         return json.loads(self.out, parse_constant=_refuse)
 
     def section(self, title: str) -> list[str]:
-        """Return the lines under a title of the page, up to the next empty line."""
+        """Return the lines under a title of the page, up to the next empty line.
+
+        The title is given without the kind of claim that stands behind it in brackets.
+        """
         lines = self.out.splitlines()
-        start = lines.index(title) + 1
+        start = [re.sub(r" \[[a-z ]+(\([0-9,]+\))?\]$", "", line) for line in lines].index(
+            title
+        ) + 1
         end = lines.index("", start) if "" in lines[start:] else len(lines)
         return lines[start:end]
 

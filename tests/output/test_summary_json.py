@@ -452,7 +452,7 @@ def test_classes_at_many_states_print_every_key_and_nothing_of_one_state(planted
     assert {found[key] for key in of_one} == {None}
     assert found["states"]["seed"] == 3
     assert len(found["greedy"]["states"]) == 12
-    assert set(found["claims"]) == {"meet", "meet.growth", "greedy", "greedy.shares"}
+    assert set(found["claims"]) == {"rows", "meet", "meet.growth", "greedy", "greedy.shares"}
 
 
 def test_inspect_prints_every_key(planted: Path) -> None:
@@ -496,8 +496,9 @@ def test_figures_are_given_as_hex_floats_that_parse_back(planted: Path) -> None:
                 walk(item)
 
     walk(found)
-    # Four figures, a mode, a maximum and ten of the top, of cosines and of logits; an own class.
-    assert checked == 2 * (4 + 1 + 1 + 10) + 1
+    # Four figures, a mode, a maximum and ten of the top, of cosines and of logits; an own class;
+    # and of ties the largest logit, twice, and the modal one.
+    assert checked == 2 * (4 + 1 + 1 + 10) + 1 + 3
 
 
 def test_no_figure_is_a_bare_nan(hostile: Path) -> None:
