@@ -26,7 +26,7 @@ def sessions() -> list[tuple[str, list[str]]]:
 
 def test_the_readme_shows_commands() -> None:
     commands = [command.split()[:2] for command, _ in sessions()]
-    names = ("demo", "inspect", "audit", "audit", "tokens")
+    names = ("demo", "inspect", "audit", "audit", "tokens", "gap", "classes", "cast")
     assert commands == [["isologit", name] for name in names]
     assert all(len(lines) > 5 for _, lines in sessions())
 

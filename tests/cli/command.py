@@ -20,6 +20,7 @@ SOURCE = Path(package.__file__).resolve().parents[1]
 
 # What a terminal or a CI service sets, and what would change the page.
 _OF_TERMINALS = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "ISOLOGIT_DEBUG")
+_CLAIM = re.compile(r" \[[a-z ]+(\([0-9,]+\))?\]$")
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,11 @@ class Ran:
     def section(self, title: str) -> list[str]:
         """Return the lines under a title of the page, up to the next empty line.
 
-        The title is given without the kind of claim that stands behind it in brackets.
+        The kind of claim that stands behind a title in brackets may be left out.
         """
         lines = self.out.splitlines()
-        start = [re.sub(r" \[[a-z ]+(\([0-9,]+\))?\]$", "", line) for line in lines].index(
-            title
-        ) + 1
+        bare = [_CLAIM.sub("", line) for line in lines]
+        start = (lines.index(title) if title in lines else bare.index(title)) + 1
         end = lines.index("", start) if "" in lines[start:] else len(lines)
         return lines[start:end]
 

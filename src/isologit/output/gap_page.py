@@ -36,6 +36,10 @@ def gap_page(findings: GapFindings) -> RenderableType:
     return Group(*parts)
 
 
+def _nats(nats: float) -> str:
+    return f"{nats:g} {'nat' if nats == 1 else 'nats'}"
+
+
 def _at_most(value: float) -> str:
     """Return an upper bound with four digits, rounded up: what is shown is a bound still."""
     return _rounded(value, ROUND_CEILING)
@@ -48,7 +52,7 @@ def _rounded(value: float, rounding: str) -> str:
 
 
 def _verdict(findings: GapFindings) -> str:
-    within = f"{findings.within_nats:g} nats"
+    within = _nats(findings.within_nats)
     n_rows = sum(each.distinct for each in findings.classes if each.distinct > 1)
     told = counted(findings.distinct, "distinct row")
     if not n_rows:
@@ -69,7 +73,7 @@ def _meaning(findings: GapFindings) -> list[str]:
     return [
         "The gap of two tokens is the most by which their logits differ over all that the final "
         "norm outputs; at temperature 1 the ratio of their probabilities lies between exp(−gap) "
-        f"and exp(gap): for {findings.within_nats:g} nats between 1/{near} and {near}.",
+        f"and exp(gap): for {_nats(findings.within_nats)} between 1/{near} and {near}.",
     ]
 
 
