@@ -19,12 +19,14 @@ from isologit import __version__
 from isologit.cli import interrupts
 from isologit.errors import IsologitError
 
-# Command → what it does; the module of the same name under isologit.cli holds it.
+# Command → what it does; the module of the same name under isologit.cli holds it, an underscore
+# standing for a dash.
 COMMANDS = {
     "demo": "Audit the embedded checkpoint.",
     "audit": "Analyse a checkpoint: row classes, cluster, logit classes.",
     "classes": "Row classes; with a state, the logit classes there.",
     "inspect": "Tensors, the head and why; reads headers alone.",
+    "never-top": "Tokens that can never be the one argmax, with proof.",
     "tokens": "Who the tokens are; which no text reaches or training knew.",
     "check": "A gate for releases: exits with 1 where a rule is broken.",
     "export": "Masks and lists that servers take as they are.",
@@ -48,7 +50,9 @@ class Commands(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"isologit.cli.{cmd_name}").command
+        command: click.Command = import_module(
+            f"isologit.cli.{cmd_name.replace('-', '_')}"
+        ).command
         return command
 
     def resolve_command(

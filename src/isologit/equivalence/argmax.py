@@ -96,9 +96,18 @@ class Standing:
 
     def win(self, token: int, kind: Witness, state: Float64s | None = None) -> None:
         """Record that a token is won."""
-        self.status[token], self.kind[token] = Status.WON, kind
+        # The status last: whoever is interrupted before it has decided nothing.
         if state is not None:
             self.states[token] = state.astype(np.float32)
+        self.kind[token] = kind
+        self.status[token] = Status.WON
+
+    def exclude(
+        self, token: int, status: Status, certificate: HullCertificate | BoundCertificate
+    ) -> None:
+        """Record that a token is proved to win nowhere."""
+        self.certificates[token] = certificate
+        self.status[token] = status
 
 
 def collapse(domain: Domain) -> Standing:

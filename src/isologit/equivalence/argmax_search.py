@@ -164,10 +164,13 @@ class _Search:
 
     def run(self) -> None:
         """Try one candidate after the other."""
-        plain = self._domain.shape == "space" and not self._domain.has_constants
-        ended = self._own_fast() if plain else self._batches(Witness.OWN)
+        ended = self._own_fast() if self._plain else self._batches(Witness.OWN)
         if ended and self._batches(Witness.WHITENED):
             self._shortest()
+
+    @property
+    def _plain(self) -> bool:
+        return self._domain.shape == "space" and not self._domain.has_constants
 
     def _left(self, kind: Witness) -> TokenIds:
         left = self._standing.left(kind)
@@ -231,7 +234,9 @@ class _Search:
     def _check(self, kind: Witness, ids: TokenIds, states: Float64s) -> None:
         checked = check_states(self._domain, ids, states, self._rivals)
         for n in np.flatnonzero(checked.wins).tolist():
-            kept = None if kind is Witness.OWN else states[n]
+            # Of a plain space the first candidate can be made again, bit for bit.
+            again = kind is Witness.OWN and self._plain
+            kept = None if again else states[n]
             self._standing.win(int(ids[n]), kind, kept)
 
     def _whitening(self) -> Float64s:
@@ -263,7 +268,7 @@ class _Search:
     def _decide(self, token: int) -> None:
         """Try what the program proposes; the token stays undecided if nothing of it is proved."""
         standing, ids = self._standing, np.array([token])
-        best: tuple[Proof, HullCertificate | BoundCertificate] | None = None
+        best: HullCertificate | BoundCertificate | None = None
         for proposal in proposals(
             self._domain, token, self._rivals, self._first(token), self._strongest
         ):
@@ -275,15 +280,13 @@ class _Search:
             if proposal.certificate is not None:
                 proof = proof_of(self._domain, token, proposal.certificate)
                 if proof is Proof.NEVER:
-                    standing.status[token] = Status.INTERIOR
-                    standing.certificates[token] = proposal.certificate
+                    standing.exclude(token, Status.INTERIOR, proposal.certificate)
                     return
                 if proof is Proof.NEVER_ALONE and best is None:
-                    best = proof, proposal.certificate
+                    best = proposal.certificate
                     break
         if best is not None:
-            standing.status[token] = Status.BOUNDARY
-            standing.certificates[token] = best[1]
+            standing.exclude(token, Status.BOUNDARY, best)
             return
         standing.fail(ids, Witness.SHORTEST)
 

@@ -32,7 +32,7 @@ _MOST_ROUNDS = 40
 # A weight below this share of the largest is taken for a rounding of 0.
 _NO_WEIGHT = 1e-11
 # The margins tried in a ball, as shares of the radius times a typical row.
-_MARGINS = (1e-2, 1e-4, 1e-7)
+_MARGINS = (1e-2, 1e-4, 1e-7, 1e-10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,26 +261,23 @@ class _Ball(_Program):
         for share in _MARGINS:
             found = least_distance(normals, raised + share * typical)
             if found is None:
-                continue
-            point, weights, _ = found
-            if point is not None:
-                length = float(np.linalg.norm(point))
-                if length < 1:
-                    yield Proposal(direction=point * radius)
-                    return
-            weights = np.where(weights > _NO_WEIGHT * weights.max(), weights, 0.0)
-            used = np.flatnonzero(weights)
-            if not len(used):
-                continue
-            weights = weights[used] / weights[used].sum()
-            slack = weights @ raised[used] - np.linalg.norm(weights @ normals[used])
-            if slack > 0:
-                ids = tuple(int(token) for token in self.ids[used])
-                certificate = BoundCertificate(ids, tuple(weights.tolist()), float(slack))
-                yield Proposal(certificate=certificate)
                 return
-            if point is not None:
+            point, weights, _ = found
+            if point is not None and np.linalg.norm(point) < 1:
                 yield Proposal(direction=point * radius)
+                return
+        # The least margin leaves the most between the radius and the mean.
+        weights = np.where(weights > _NO_WEIGHT * weights.max(), weights, 0.0)
+        used = np.flatnonzero(weights)
+        if not len(used):
+            return
+        weights = weights[used] / weights[used].sum()
+        slack = float(weights @ raised[used] - np.linalg.norm(weights @ normals[used]))
+        if slack > 0:
+            ids = tuple(int(token) for token in self.ids[used])
+            yield Proposal(certificate=BoundCertificate(ids, tuple(weights.tolist()), slack))
+        elif point is not None:
+            yield Proposal(direction=point * radius)
 
 
 def _unit(rows: Float64s) -> Float64s:
