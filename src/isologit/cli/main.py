@@ -50,9 +50,7 @@ class Commands(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(
-            f"isologit.cli.{cmd_name.replace('-', '_')}"
-        ).command
+        command: click.Command = import_module(f"isologit.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from isologit.equivalence.argmax import Standing, Status, Witness
 from isologit.equivalence.domain import Domain
@@ -29,6 +30,7 @@ from isologit.equivalence.witness import check_states
 from isologit.numerics import exact
 from isologit.numerics.dots import dots_double
 from isologit.numerics.formats import Float64s
+from isologit.numerics.parallel import get_threads
 
 TokenIds = npt.NDArray[np.int64]
 
@@ -44,6 +46,8 @@ _ALL_AT_ONCE = 1 << 22
 _FIRST_RIVALS = 4
 # Seconds of a least distance program over the cube of its dimensions, until one has been timed.
 _PROGRAM_SECONDS = 4e-9
+# And those of the smallest.
+_LEAST_SECONDS = 0.01
 # How much higher than the spread of constants a candidate's margin is made.
 _ABOVE_CONSTANTS = 4.0
 
@@ -86,7 +90,8 @@ def search(domain: Domain, standing: Standing, wanted: TokenIds | None, watch: W
         return
     if not len(rivals):
         return
-    _Search(domain, standing, wanted, watch, rivals).run()
+    with threadpool_limits(get_threads(), user_api="blas"):
+        _Search(domain, standing, wanted, watch, rivals).run()
 
 
 def own_states(domain: Domain, centre: Float64s, token_ids: TokenIds) -> Float64s:
@@ -108,9 +113,7 @@ def centre_of(domain: Domain, rivals: TokenIds) -> Float64s:
     return seen - seen.mean() if domain.zero_mean else seen
 
 
-def proof_of(
-    domain: Domain, token: int, certificate: HullCertificate | BoundCertificate
-) -> Proof:
+def proof_of(domain: Domain, token: int, certificate: HullCertificate | BoundCertificate) -> Proof:
     """Return what a certificate, from anywhere, proves of a token in a domain."""
     if isinstance(certificate, BoundCertificate):
         if domain.shape != "ball" or domain.radius is None:
@@ -125,12 +128,10 @@ def proof_of(
             radius=domain.radius,
         )
     if domain.shape == "ball":
-        return Proof.NOTHING
+        domain = domain.everywhere
     bias = domain.bias
     heights = None if bias is None else (lambda ids: bias.values[list(ids)])
-    return hull_proof(
-        certificate, token, domain.exact_rows, heights=heights, kernel=domain.kernel
-    )
+    return hull_proof(certificate, token, domain.exact_rows, heights=heights, kernel=domain.kernel)
 
 
 def _scaled(domain: Domain, directions: Float64s, x: Float64s) -> Float64s:
@@ -183,9 +184,7 @@ class _Search:
         prepared = OwnDirections(self._domain, self._rivals, self._centre)
         left = prepared.sorted(left)
         estimate = prepared.estimate(left)
-        self._watch.planned(
-            Witness.OWN, len(left), estimate.least_seconds, estimate.most_seconds
-        )
+        self._watch.planned(Witness.OWN, len(left), estimate.least_seconds, estimate.most_seconds)
         for start in range(0, len(left), _OWN_BLOCK):
             ids = left[start : start + _OWN_BLOCK]
             found = prepared.decide(ids, self._watch.going_on)
@@ -195,9 +194,9 @@ class _Search:
             for token in ids[wins].tolist():
                 self._standing.win(token, Witness.OWN)
             if open_.any():
-                self._check(Witness.OWN, ids[open_], own_states(
-                    self._domain, self._centre, ids[open_]
-                ))
+                self._check(
+                    Witness.OWN, ids[open_], own_states(self._domain, self._centre, ids[open_])
+                )
             self._standing.fail(ids[~wins], Witness.OWN)
             self._watch.advanced(len(ids))
         return True
@@ -253,7 +252,7 @@ class _Search:
     def _shortest(self) -> None:
         left = self._left(Witness.SHORTEST)
         width = len(self._centre)
-        needed = _PROGRAM_SECONDS * width**3
+        needed = _PROGRAM_SECONDS * width**3 + _LEAST_SECONDS
         if not len(left):
             return
         self._watch.planned(Witness.SHORTEST, len(left), None, needed * len(left))
@@ -298,17 +297,15 @@ class _Search:
         ids = np.array([token])
         kinds = [Witness.OWN] + [Witness.WHITENED] * (self._inverse is not None)
         strong = [
-            self._strongest(self._states(kind, ids)[0], _FIRST_RIVALS * (width + 1))
+            self._strongest(self._domain, self._states(kind, ids)[0], _FIRST_RIVALS * (width + 1))
             for kind in kinds
         ]
         return np.unique(np.concatenate(strong))
 
-    def _strongest(self, inner: Float64s, n: int) -> TokenIds:
+    def _strongest(self, domain: Domain, inner: Float64s, n: int) -> TokenIds:
         """Return the n rivals with the largest logits at a state, as binary64 has them."""
-        products = self._domain.products(inner)
-        dots = dots_double(self._domain.matrix, self._rivals, products).values
-        logits = dots + self._domain.constants[0][self._rivals]
+        products = domain.products(inner)
+        dots = dots_double(domain.matrix, self._rivals, products).values
+        logits = dots + domain.constants[0][self._rivals]
         n = min(n, len(logits))
         return self._rivals[np.argpartition(-logits, n - 1)[:n]]
-
-

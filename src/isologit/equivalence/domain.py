@@ -92,6 +92,11 @@ class Domain:
         """Whether something is added to x · u."""
         return self.bias is not None or self.beta is not None
 
+    @cached_property
+    def everywhere(self) -> "Domain":
+        """All states of R^d: none of this domain's is outside of them."""
+        return all_states(self.matrix, self.bias)
+
     @property
     def kernel(self) -> Float64s | None:
         """A direction ``[kept]`` that no u has a part of."""
@@ -245,7 +250,9 @@ def reachable_states(
         why = f"{named} outputs every direction of R^d"
         if not kept.all():
             why += f" but for the {int((~kept).sum())} dimensions where γ is 0"
-        return _space(matrix, "reachable", f"{why}, and no constant is added", None, bias_factor, kept)
+        return _space(
+            matrix, "reachable", f"{why}, and no constant is added", None, bias_factor, kept
+        )
     # LayerNorm's dimensions where γ is 0 take part in its mean, and are kept.
     added = " and ".join(
         name for name, there in (("β", beta is not None), ("the bias", bias is not None)) if there

@@ -9,15 +9,16 @@ then ℓ_i = Σ α_j ℓ_j at every state, which is no more than the largest ℓ
 that exactly. So what is proved is that there is one set of exact weights, that they are positive,
 and that each of them lies within `TOLERANCE` of the one stated.
 
-With biases the mean may lie above the token: Σ α_j b_j = b_i + σ. With σ > 0 the token is below the
-maximum at every state; with σ = 0 it reaches it in ties at most.
+With biases a row has one more entry, its bias, and the mean may lie above the token there: Σ α_j b_j
+= b_i + σ. With σ > 0 the token is below the maximum at every state.
 
 Without biases the token reaches the maximum at h = 0 at least, where all tokens tie. It does so
 nowhere else if its row is in the interior of the hull. *Levels* say so: the first is a mean as
 above, which places the row inside the hull of the level's tokens, within their affine span. The
 next is a mean up to directions of that span, Σ β_j w_j ∈ w_i + span: a multiple of the first mean
 makes up for any such direction, so the row is inside the hull of both levels' tokens, within the
-span of both. Where that span is the whole space, the row is in the interior.
+span of both. Where that span is the whole space, the row is in the interior; with biases it is then
+below another mean, as it is with σ > 0 in a level: such a multiple takes nothing off σ.
 
 A *bound* certificate is for states u within a ball of radius r: weights α ≥ 0 with
 r·‖Σ α_j (x_j − x_i)‖ < Σ α_j (c_j − c_i), x being what u is multiplied with and c what is added to
@@ -79,10 +80,10 @@ class HullCertificate:
     Parameters
     ----------
     levels
-        At least one; with biases exactly one.
+        At least one.
     excess
-        σ, what the mean of the biases is more than the token's; None where it is 0, or there are no
-        biases.
+        σ of the last level, what the mean of the biases is more than the token's; None where it is
+        0, or there are no biases.
     """
 
     levels: tuple[Level, ...]
@@ -130,7 +131,7 @@ def hull_proof(
         ``[m]``, a direction that no state has any part of; None where there is none.
     """
     levels = certificate.levels
-    if not levels or (heights is not None and len(levels) > 1):
+    if not levels:
         return Proof.NOTHING
     if certificate.excess is not None and (heights is None or not certificate.excess > 0):
         return Proof.NOTHING
@@ -139,26 +140,31 @@ def hull_proof(
         return Proof.NOTHING
     if any(len(level.weights) != len(level.token_ids) for level in levels):
         return Proof.NOTHING
+    if heights is not None:
+        rows = _lifted(rows, heights)
+        kernel = None if kernel is None else np.append(kernel, 0.0)
     own = rows([token_id])[0]
     spans: list[Float64s] = []
     dimensions = 0 if kernel is None else 1
     for level in levels:
-        points = rows(level.token_ids)
-        stated = list(level.weights)
-        raised = None
-        if heights is not None:
-            raised = (heights(level.token_ids), float(heights([token_id])[0]))
-        matrix, right = _system(points, own, spans, kernel, raised, certificate.excess)
-        if certificate.excess is not None:
-            stated.append(certificate.excess)
+        points, stated = rows(level.token_ids), list(level.weights)
+        above = level is levels[-1] and certificate.excess is not None
+        if above:
+            stated.append(float(certificate.excess or 0.0))
+        matrix, right = _system(points, own, spans, kernel, above=above)
         if not _positive_near(matrix, right, np.array(stated)):
             return Proof.NOTHING
         spans.append(points)
         # One solution means that the columns are independent, but for the mean itself.
         dimensions += len(points) - 1
-    if heights is not None:
-        return Proof.NEVER if certificate.excess is not None else Proof.NEVER_ALONE
-    return Proof.NEVER if dimensions == len(own) else Proof.NEVER_ALONE
+    if certificate.excess is not None or dimensions == len(own):
+        return Proof.NEVER
+    return Proof.NEVER_ALONE
+
+
+def _lifted(rows: Rows, heights: Heights) -> Rows:
+    """Return rows with a height as their last entry."""
+    return lambda ids: np.column_stack([rows(ids), heights(ids)])
 
 
 def bound_proof(
@@ -194,7 +200,9 @@ def bound_proof(
         return Proof.NOTHING
     own = heights([token_id])[0]
     others = heights(ids)
-    above = sum((Fraction(a) * (c - own) for a, c in zip(weights, others, strict=True)), Fraction(0))
+    above = sum(
+        (Fraction(a) * (c - own) for a, c in zip(weights, others, strict=True)), Fraction(0)
+    )
     points, own_row = rows(ids), rows([token_id])[0]
     # Each entry passes a product with γ, one with its weight, and the additions: k + 4 roundings.
     sums = gamma * (weights @ points) - gamma * (weights.sum() * own_row)
@@ -205,7 +213,7 @@ def bound_proof(
         errors = errors + (len(sums) + 4) * U_DOUBLE * ROOM * (np.abs(sums) + np.abs(sums).mean())
         sums = sums - sums.mean()
     length = np.linalg.norm(sums) + np.linalg.norm(errors)
-    reach = float(length * radius * (1 + (len(sums) + 8) * U_DOUBLE) * ROOM)
+    reach = float(length * radius * (1 + 2 * (len(sums) + 8) * U_DOUBLE))
     if not np.isfinite(reach):
         return Proof.NOTHING
     slack = above - Fraction(reach)
@@ -219,8 +227,8 @@ def _system(
     own: Float64s,
     spans: Sequence[Float64s],
     kernel: Float64s | None,
-    raised: tuple[Float64s, float] | None,
-    excess: float | None,
+    *,
+    above: bool,
 ) -> tuple[Float64s, Float64s]:
     """Return the linear system of a level, with exact entries; its first unknowns are the weights.
 
@@ -228,16 +236,12 @@ def _system(
     directions of its span; and one of the kernel.
     """
     width = len(own)
-    columns = [np.concatenate([point, [1.0]]) for point in points]
-    matrix = np.array(columns).T
-    right = np.concatenate([own, [1.0]])
-    if raised is not None:
-        matrix = np.vstack([matrix, raised[0]])
-        right = np.append(right, raised[1])
-        if excess is not None:
-            down = np.zeros((len(matrix), 1))
-            down[-1] = -1.0
-            matrix = np.hstack([matrix, down])
+    matrix = np.vstack([points.T, np.ones(len(points))])
+    right = np.append(own, 1.0)
+    if above:
+        down = np.zeros((width + 1, 1))
+        down[width - 1] = -1.0
+        matrix = np.hstack([matrix, down])
     for span in spans:
         n_rows, n = matrix.shape
         grown = np.zeros((n_rows + 1, n + len(span)))

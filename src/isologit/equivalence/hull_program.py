@@ -25,12 +25,16 @@ from isologit.equivalence.hull_certificate import BoundCertificate, HullCertific
 from isologit.numerics.formats import Float64s
 
 TokenIds = npt.NDArray[np.int64]
+Strongest = Callable[[Domain, Float64s, int], TokenIds]
 
 # Rivals that join at a time, for each dimension.
-_JOIN = 2
+_JOIN = 4
+_FEWEST_JOIN = 64
 _MOST_ROUNDS = 40
 # A weight below this share of the largest is taken for a rounding of 0.
 _NO_WEIGHT = 1e-11
+# A least distance below this is taken for 0, and a certificate is tried.
+_NO_DISTANCE = 1e-6
 # The margins tried in a ball, as shares of the radius times a typical row.
 _MARGINS = (1e-2, 1e-4, 1e-7, 1e-10)
 
@@ -48,7 +52,7 @@ def proposals(
     token: int,
     rivals: TokenIds,
     first: TokenIds,
-    strongest: Callable[[Float64s, int], TokenIds],
+    strongest: Strongest,
 ) -> Iterator[Proposal]:
     """Yield what may decide a token, likeliest first.
 
@@ -61,11 +65,18 @@ def proposals(
     first
         The rivals to begin with; those that come close to the token somewhere are best.
     strongest
-        Returns, at a u ``[kept]``, so many rivals with the largest logits.
+        Returns, at a u ``[kept]`` of a domain, so many rivals with the largest logits.
     """
-    program = _Ball if domain.shape == "ball" else _Cone
-    working = program(domain, token, np.setdiff1d(first, [token]))
-    yield from working.rounds(np.setdiff1d(rivals, [token]), strongest)
+    first, rivals = (np.setdiff1d(ids, [token]) for ids in (first, rivals))
+    if domain.shape == "ball":
+        yield from _Ball(domain, token, first).rounds(rivals, strongest)
+        # What wins at no state of R^d wins in no ball: β may do no more than move its centre. The
+        # states that are found on the way are of R^d.
+        for proposal in _Cone(domain.everywhere, token, first).rounds(rivals, strongest):
+            if proposal.certificate is not None:
+                yield proposal
+    else:
+        yield from _Cone(domain, token, first).rounds(rivals, strongest)
 
 
 def least_distance(
@@ -114,9 +125,7 @@ class _Program:
         """c_j − c_i of the rivals."""
         return self._constants[self.ids] - self._constants[self._token]
 
-    def rounds(
-        self, rivals: TokenIds, strongest: Callable[[Float64s, int], TokenIds]
-    ) -> Iterator[Proposal]:
+    def rounds(self, rivals: TokenIds, strongest: Strongest) -> Iterator[Proposal]:
         """Yield proposals, taking in whoever beats them."""
         for _ in range(_MOST_ROUNDS):
             directions = []
@@ -127,7 +136,8 @@ class _Program:
             joining = np.empty(0, dtype=np.int64)
             if len(self.ids) < len(rivals):
                 for direction in directions:
-                    strong = strongest(direction, _JOIN * len(self._own))
+                    n_joining = max(_JOIN * len(self._own), _FEWEST_JOIN)
+                    strong = strongest(self._domain, direction, n_joining)
                     joining = np.union1d(joining, np.setdiff1d(strong, [*self.ids, self._token]))
             if not len(joining):
                 return
@@ -139,114 +149,117 @@ class _Program:
 
 
 class _Cone(_Program):
-    """In a space or a plane, where length is free."""
+    """In a space or a plane, where length is free.
+
+    With biases, rows have one dimension more, and there is one rival more, the last: downwards. It
+    keeps what biases are multiplied with above 0.
+    """
 
     def solved(self) -> Iterator[Proposal]:
         """Yield a direction if there is one, or means of other rows."""
-        domain = self._domain
-        biased = domain.bias is not None
-        normals = _unit(self.rows)
-        scale = 1.0
-        if biased:
-            # One dimension more, and one rival more: it keeps what stands for 1 above 0.
-            scale = float(np.abs(self.rows).max()) / max(float(np.abs(self.raised).max()), 1e-300)
-            normals = _unit(np.column_stack([self.rows, -self.raised * scale]))
-            down = np.zeros((1, normals.shape[1]))
-            down[0, -1] = 1.0
-            normals = np.vstack([normals, down])
+        normals = _unit(self._normals())
         found = least_distance(normals, np.ones(len(normals)))
         if found is None:
             return
         point, weights, size = found
-        if size < 1e-6:
+        if size < _NO_DISTANCE:
             for share in (_NO_WEIGHT, 1e-8):
-                used = np.flatnonzero(weights > share * weights.max())
-                certificate = self._certificate(used, biased=biased)
+                certificate = self._certificate(np.flatnonzero(weights > share * weights.max()))
                 if certificate is not None:
                     yield Proposal(certificate=certificate)
-        if point is not None and size > 0:
-            if biased:
-                if not point[-1] > 0:
-                    return
-                point = point[:-1] / (point[-1] * scale)
-            yield Proposal(direction=point)
+        if point is None or size == 0:
+            return
+        if self._biased:
+            if not point[-1] > 0:
+                return
+            point = point[:-1] / (point[-1] * self._scale)
+        yield Proposal(direction=point)
 
-    def _certificate(self, used: npt.NDArray[np.intp], *, biased: bool) -> HullCertificate | None:
+    @property
+    def _biased(self) -> bool:
+        return self._domain.bias is not None
+
+    @property
+    def _scale(self) -> float:
+        """What biases are multiplied with, so that they count about as much as a dimension."""
+        largest = float(np.abs(self.raised).max(initial=0.0))
+        return float(np.abs(self.rows).max(initial=0.0)) / largest if largest else 1.0
+
+    def _normals(self) -> Float64s:
+        """Return the row less each rival's, ``[n, kept]``; with biases lifted, and downwards."""
+        if not self._biased:
+            return self.rows
+        lifted = np.column_stack([self.rows, -self.raised * self._scale])
+        down = np.zeros((1, lifted.shape[1]))
+        down[0, -1] = self._scale
+        return np.vstack([lifted, down])
+
+    def _certificate(self, used: npt.NDArray[np.intp]) -> HullCertificate | None:
         """Return a certificate whose first level has these rivals."""
-        above = biased and len(self.ids) in used
-        used = used[used < len(self.ids)]
-        if not len(used):
-            return None
+        normals = self._normals()
+        levels: list[Level] = []
         spans: list[Float64s] = []
-        first = self._level(used, spans, raised=biased, above=above)
-        if first is None:
-            return None
-        level, excess = first
-        levels = [level]
-        kernel = self._domain.kernel
-        width = len(self._own)
-        while not biased:
-            dimensions = sum(len(each.token_ids) - 1 for each in levels) + (kernel is not None)
-            if dimensions >= width:
+        excess = None
+        dimensions = int(self._domain.kernel is not None)
+        while len(used):
+            level = self._level(normals, used, spans)
+            if level is None:
                 break
-            used_next = self._beyond(levels)
-            if used_next is None:
+            levels.append(level[0])
+            excess = level[1]
+            spans.append(normals[used])
+            dimensions += len(used) - 1
+            if excess is not None or dimensions >= normals.shape[1]:
                 break
-            spans.append(self._points(levels[-1].token_ids))
-            following = self._level(used_next, spans, raised=False, above=False)
-            if following is None:
-                break
-            levels.append(following[0])
-        return HullCertificate(tuple(levels), excess)
-
-    def _beyond(self, levels: list[Level]) -> npt.NDArray[np.intp] | None:
-        """Return rivals of which a mean is the row up to directions of levels; None: there are
-        none."""
-        held = [token for level in levels for token in level.token_ids]
-        inside = self.rows[np.isin(self.ids, held)]
-        basis, triangle = np.linalg.qr(_unit(inside).T)
-        basis = basis[:, np.abs(np.diag(triangle)) > 1e-9]
-        across = self.rows - (self.rows @ basis) @ basis.T
-        lengths = np.linalg.norm(across, axis=1)
-        places = np.flatnonzero(lengths > 1e-9 * np.linalg.norm(self.rows, axis=1).max())
-        if not len(places):
-            return None
-        found = least_distance(_unit(across[places]), np.ones(len(places)))
-        if found is None or found[2] > 1e-6:
-            return None
-        return places[found[1] > _NO_WEIGHT * found[1].max()]
-
-    def _points(self, token_ids: tuple[int, ...]) -> Float64s:
-        return self._domain.exact_rows(token_ids)
+            used = _around(normals, np.vstack(spans))
+        return HullCertificate(tuple(levels), excess) if levels else None
 
     def _level(
-        self, used: npt.NDArray[np.intp], spans: list[Float64s], *, raised: bool, above: bool
+        self, normals: Float64s, used: npt.NDArray[np.intp], spans: list[Float64s]
     ) -> tuple[Level, float | None] | None:
-        """Return rivals with the weights of a mean, as the least squares of the equations have it.
+        """Return rivals with the weights of a mean, as least squares have them.
 
-        The equations are those of the row, of the weights' sum, and of what may be added freely.
+        The equations are those of the row, up to directions of earlier levels, and of the weights'
+        sum.
         """
-        ids = tuple(int(token) for token in self.ids[used])
-        rows = self._own - self.rows[used]
-        left = np.vstack([rows.T, np.ones(len(ids))])
-        right = np.append(self._own, 1.0)
-        n = left.shape[1]
+        above = bool(self._biased and used[-1] == len(self.ids))
+        tokens = used[:-1] if above else used
+        if not len(tokens):
+            return None
+        sums = np.ones(len(used))
+        if above:
+            sums[-1] = 0.0
+        left = np.vstack([normals[used].T, sums])
+        right = np.append(np.zeros(normals.shape[1]), 1.0)
         for span in spans:
-            directions = (span[1:] - span[0]).T
-            if self._domain.zero_mean:
-                directions = directions - directions.mean(axis=0)
-            left = np.hstack([left, np.vstack([directions, np.zeros((1, directions.shape[1]))])])
-        raised_by = self.raised[used]
+            directions = span[1:] - span[0]
+            left = np.hstack([left, np.vstack([directions.T, np.zeros((1, len(directions)))])])
         scales = np.maximum(np.linalg.norm(left, axis=0), 1e-300)
         solution = np.linalg.lstsq(left / scales, right, rcond=None)[0] / scales
-        solution += np.linalg.lstsq(left / scales, right - left @ solution, rcond=None)[0] / scales
-        weights = solution[:n]
+        rest = right - left @ solution
+        solution += np.linalg.lstsq(left / scales, rest, rcond=None)[0] / scales
+        weights = solution[: len(used)]
         if not (np.isfinite(weights).all() and (weights > 0).all()):
             return None
-        excess = float(weights @ raised_by) if raised and above else None
-        if excess is not None and not excess > 0:
-            excess = None
-        return Level(ids, tuple(weights.tolist())), excess
+        ids = tuple(int(token) for token in self.ids[tokens])
+        excess = float(weights[-1]) if above else None
+        return Level(ids, tuple(weights[: len(tokens)].tolist())), excess
+
+
+def _around(normals: Float64s, inside: Float64s) -> npt.NDArray[np.intp]:
+    """Return rivals of which a mean is the row, up to directions of some normals; none: there are
+    none."""
+    _, sizes, basis = np.linalg.svd(_unit(inside), full_matrices=False)
+    basis = basis[sizes > 1e-9 * sizes[0]]
+    across = normals - (normals @ basis.T) @ basis
+    lengths = np.linalg.norm(across, axis=1)
+    places = np.flatnonzero(lengths > 1e-9 * np.linalg.norm(normals, axis=1))
+    if not len(places):
+        return places
+    found = least_distance(_unit(across[places]), np.ones(len(places)))
+    if found is None or found[2] > _NO_DISTANCE:
+        return places[:0]
+    return places[found[1] > _NO_WEIGHT * found[1].max()]
 
 
 class _Ball(_Program):
@@ -262,8 +275,9 @@ class _Ball(_Program):
             found = least_distance(normals, raised + share * typical)
             if found is None:
                 return
-            point, weights, _ = found
-            if point is not None and np.linalg.norm(point) < 1:
+            point, weights, size = found
+            # ‖E y − f‖² is 1 / (1 + ‖u‖²): what is much smaller has no u within the radius.
+            if point is not None and size > 0.7 and np.linalg.norm(point) < 1:
                 yield Proposal(direction=point * radius)
                 return
         # The least margin leaves the most between the radius and the mean.
@@ -276,7 +290,7 @@ class _Ball(_Program):
         if slack > 0:
             ids = tuple(int(token) for token in self.ids[used])
             yield Proposal(certificate=BoundCertificate(ids, tuple(weights.tolist()), slack))
-        elif point is not None:
+        elif point is not None and size > 0.5:
             yield Proposal(direction=point * radius)
 
 

@@ -15,14 +15,12 @@ from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from isologit.equivalence.domain import Domain
 from isologit.numerics.centred import centred_rows, squares_beyond
 from isologit.numerics.formats import Float64s
 from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.lanes import ROOM, U_SINGLE
-from isologit.numerics.parallel import get_threads
 
 TokenIds = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
@@ -92,13 +90,12 @@ class OwnDirections:
         rows = min(_RIVAL_ROWS, len(self._rivals))
         seconds = []
         states = self._states(some)
-        with threadpool_limits(get_threads(), user_api="blas"):
-            # A first call may have to compile, or to read W from a disk.
-            self._product(states, 0, rows, self._cuts[-1])
-            for cut in (self._cuts[0], self._cuts[-1]):
-                since = perf_counter()
-                self._product(states, 0, rows, cut)
-                seconds.append(perf_counter() - since)
+        # A first call may have to compile, or to read W from a disk.
+        self._product(states, 0, rows, self._cuts[-1])
+        for cut in (self._cuts[0], self._cuts[-1]):
+            since = perf_counter()
+            self._product(states, 0, rows, cut)
+            seconds.append(perf_counter() - since)
         pairs = int((self._place[token_ids] + 1).sum())
         blocks = pairs / (max(len(some), 1) * rows)
         return Estimate(seconds[0] * blocks, (seconds[0] + seconds[-1]) * blocks)
@@ -122,15 +119,14 @@ class OwnDirections:
             beaten by some rival.
         """
         states = self._states(token_ids)
-        with threadpool_limits(get_threads(), user_api="blas"):
-            for start in range(0, len(self._rivals), _RIVAL_ROWS):
-                if not going_on():
-                    return None
-                stop = min(start + _RIVAL_ROWS, len(self._rivals))
-                # No row from here on is long enough to beat one of those left.
-                if not (states.beaten | states.open).all() and self._lengths[start, -1] < states.reach:
-                    break
-                self._compare(states, start, stop)
+        for start in range(0, len(self._rivals), _RIVAL_ROWS):
+            if not going_on():
+                return None
+            stop = min(start + _RIVAL_ROWS, len(self._rivals))
+            # No row from here on is long enough to beat one of those left.
+            if not (states.beaten | states.open).all() and self._lengths[start, -1] < states.reach:
+                break
+            self._compare(states, start, stop)
         return ~states.beaten & ~states.open, states.open & ~states.beaten
 
     def _compare(self, states: "_States", start: int, stop: int) -> None:

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from isologit.equivalence.domain import Domain
 from isologit.numerics.dyadic import fraction
 from isologit.numerics.formats import Float64s
 from isologit.numerics.ieee_mode import require_ieee_mode
 from isologit.numerics.lanes import ROOM, U_DOUBLE
-from isologit.numerics.parallel import get_threads
 
 TokenIds = npt.NDArray[np.int64]
 
@@ -44,9 +42,7 @@ class Checked:
     refined: int
 
 
-def check_states(
-    domain: Domain, token_ids: TokenIds, inner: Float64s, rivals: TokenIds
-) -> Checked:
+def check_states(domain: Domain, token_ids: TokenIds, inner: Float64s, rivals: TokenIds) -> Checked:
     """Say at which states ``u`` of a domain tokens win, each at its own.
 
     Parameters
@@ -73,9 +69,7 @@ def check_states(
     return Checked(wins, nearest, refined)
 
 
-def _check(
-    domain: Domain, token_ids: TokenIds, products: Float64s, rivals: TokenIds
-) -> Checked:
+def _check(domain: Domain, token_ids: TokenIds, products: Float64s, rivals: TokenIds) -> Checked:
     matrix, n = domain.matrix, len(token_ids)
     constants, constant_errors = domain.constants
     lengths = np.linalg.norm(products, axis=1)
@@ -90,31 +84,30 @@ def _check(
     beaten = np.zeros(n, dtype=np.bool_)
     close: list[npt.NDArray[np.int64]] = []
     step = max(1, _BLOCK_NUMBERS // matrix.width)
-    with threadpool_limits(get_threads(), user_api="blas"):
-        for start in range(0, len(rivals), step):
-            some = rivals[start : start + step]
-            rows = matrix.rows(some)
-            errors = np.linalg.norm(rows, axis=1)
-            above = rows @ products.T
-            # ‖w‖·‖z‖ and |c| bound every term, so they bound the roundings of sums too.
-            bound = np.outer(errors, lengths)
-            bound *= share
-            bound += (constant_errors[some] + 4 * U_DOUBLE * np.abs(constants[some]))[:, None]
-            bound += own_errors
-            above += constants[some][:, None]
-            above -= own
-            bound += 4 * U_DOUBLE * np.abs(above)
-            itself = some[:, None] == token_ids
-            above[itself] = -np.inf
-            top = above.argmax(axis=0)
-            highest = above[top, np.arange(n)]
-            nearest = np.where(highest > best, some[top], nearest)
-            best = np.maximum(best, highest)
-            beaten |= (above > bound).any(axis=0)
-            open_ = ~(above < -bound) & ~itself & ~beaten
-            if open_.any():
-                places = np.argwhere(open_)
-                close.append(np.column_stack([places[:, 1], some[places[:, 0]]]))
+    for start in range(0, len(rivals), step):
+        some = rivals[start : start + step]
+        rows = matrix.rows(some)
+        errors = np.linalg.norm(rows, axis=1)
+        above = rows @ products.T
+        # ‖w‖·‖z‖ and |c| bound every term, so they bound the roundings of sums too.
+        bound = np.outer(errors, lengths)
+        bound *= share
+        bound += (constant_errors[some] + 4 * U_DOUBLE * np.abs(constants[some]))[:, None]
+        bound += own_errors
+        above += constants[some][:, None]
+        above -= own
+        bound += 4 * U_DOUBLE * np.abs(above)
+        itself = some[:, None] == token_ids
+        above[itself] = -np.inf
+        top = above.argmax(axis=0)
+        highest = above[top, np.arange(n)]
+        nearest = np.where(highest > best, some[top], nearest)
+        best = np.maximum(best, highest)
+        beaten |= (above > bound).any(axis=0)
+        open_ = ~(above < -bound) & ~itself & ~beaten
+        if open_.any():
+            places = np.argwhere(open_)
+            close.append(np.column_stack([places[:, 1], some[places[:, 0]]]))
     wins = ~beaten
     refined = 0
     pairs = np.concatenate(close) if close else np.empty((0, 2), dtype=np.int64)
