@@ -39,7 +39,7 @@ OF_THE_JOB = (
     *("record", "claims", "token_findings", "token_steps", "token_source", "listing"),
     *("policy", "rules", "rule_facts", "checking"),
     *("exportable", "selection"),
-    "never_top",
+    *("never_top", "never_top_findings"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}

@@ -1,12 +1,10 @@
 """The job of ``never-top``: which tokens can be the one argmax, and proof where they cannot."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
 from math import isfinite
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,98 +21,29 @@ from isologit.equivalence.argmax_search import (
     search,
 )
 from isologit.equivalence.domain import Domain, DomainName, all_states, reachable_states
-from isologit.equivalence.hull_certificate import BoundCertificate, HullCertificate
+from isologit.equivalence.hull_certificate import Proof
 from isologit.equivalence.norm_range import NormRange
 from isologit.equivalence.states import token_id_list
 from isologit.errors import ConfigError
-from isologit.findings import HeadFacts, MatrixFacts
-from isologit.record import Model, Record
+from isologit.never_top_findings import (
+    NEVER_TOP_SCHEMA,
+    CertificateFacts,
+    DomainFacts,
+    NeverTop,
+    NeverTopFindings,
+    SearchFacts,
+    Shadowed,
+)
 from isologit.subject import Settings, Subject, head_facts, open_subject
 
-NEVER_TOP_SCHEMA = "isologit.never-top/1"
 #: Seconds of the search, where nobody says.
 TIME_LIMIT = 60.0
 # Characters of a token that are shown.
 _LONGEST_SHOWN = 24
 _ROUNDING = (
-    "these are claims about real logits: logits are rounded, and of tokens that tie then the lowest "
-    "id is often taken, so a token that is listed here can still be produced"
+    "these are claims about real logits: computed ones are rounded, and of tokens that tie then "
+    "the lowest id is often taken, so a token that is listed here can still be produced"
 )
-
-
-class DomainFacts(Record, frozen=True, kw_only=True):
-    """Which states are meant: ``shape`` says whether length matters (ball) or not."""
-
-    name: DomainName
-    shape: Literal["space", "plane", "ball"]
-    why: str
-
-
-class Shadowed(Record, frozen=True, kw_only=True):
-    """A token, and the one that is at least as high at every state."""
-
-    token: int
-    by: int
-
-
-class LevelFacts(Record, frozen=True, kw_only=True):
-    """Tokens and their weights in a mean."""
-
-    token_ids: list[int]
-    weights: list[float]
-
-
-class CertificateFacts(Record, frozen=True, kw_only=True):
-    """The evidence: see `isologit.equivalence.hull_certificate`."""
-
-    kind: Literal["hull", "bound"]
-    levels: list[LevelFacts]
-    excess: float | None
-    slack: float | None
-
-
-class NeverTop(Record, frozen=True, kw_only=True):
-    """A token that is nowhere the one argmax, and the evidence."""
-
-    token: int
-    text: str | None
-    certificate: CertificateFacts
-
-
-class SearchFacts(Record, frozen=True, kw_only=True):
-    """How the search went: ``ended`` is false where its time was over before it was through."""
-
-    seconds: float
-    time_limit_s: float
-    ended: bool
-    n_decided_before: int
-    estimates: dict[str, list[float | None]]
-
-
-class NeverTopFindings(Record, frozen=True, kw_only=True):
-    """What ``never-top`` finds; counts are of the tokens asked about."""
-
-    schema: str = NEVER_TOP_SCHEMA
-    isologit: str
-    model: Model
-    matrix: MatrixFacts
-    head: HeadFacts
-    domain: DomainFacts
-    n_asked: int
-    n_won: int
-    n_shadowed: int
-    n_interior: int
-    n_boundary: int
-    n_undecided: int
-    n_left_out: int
-    witnesses: dict[str, int]
-    shadowed: list[Shadowed]
-    interior: list[NeverTop]
-    boundary: list[NeverTop]
-    undecided: str
-    search: SearchFacts
-    claims: dict[str, str]
-    notes: list[str]
 
 
 class _Timed:
@@ -300,7 +229,7 @@ def answered(
             NeverTop(
                 token=token,
                 text=text_of(token),
-                certificate=_certificate_facts(standing.certificates[token]),
+                certificate=CertificateFacts.of(standing.certificates[token]),
             )
             for token in of[status].tolist()
         ]
@@ -308,8 +237,8 @@ def answered(
     undecided = of[Status.UNDECIDED]
     if len(undecided) and time_limit < float("inf"):
         question.notes.append(
-            f"{counted(len(undecided), 'token')} not decided: a longer --time-limit decides more of "
-            "them, --tokens IDS some of them first, and --resume FILE keeps what is known"
+            f"{counted(len(undecided), 'token')} not decided: a longer --time-limit decides more, "
+            "--tokens IDS some of them first, and --resume FILE keeps what is known"
         )
     return NeverTopFindings(
         isologit=subject.version,
@@ -414,25 +343,9 @@ def _into_range(question: Question, states: npt.NDArray[np.float32]) -> npt.NDAr
     return states
 
 
-def proofs(
-    question: Question, certificates: Mapping[int, HullCertificate | BoundCertificate]
-) -> dict[int, str]:
-    """Return what certificates prove, by token: ``never``, ``never alone`` or ``nothing``."""
-    return {
-        token: proof_of(question.domain, token, certificate).value
-        for token, certificate in certificates.items()
-    }
-
-
-def _certificate_facts(certificate: HullCertificate | BoundCertificate) -> CertificateFacts:
-    if isinstance(certificate, BoundCertificate):
-        only = LevelFacts(token_ids=list(certificate.token_ids), weights=list(certificate.weights))
-        return CertificateFacts(kind="bound", levels=[only], excess=None, slack=certificate.slack)
-    levels = [
-        LevelFacts(token_ids=list(level.token_ids), weights=list(level.weights))
-        for level in certificate.levels
-    ]
-    return CertificateFacts(kind="hull", levels=levels, excess=certificate.excess, slack=None)
+def proved(question: Question, token: int, facts: CertificateFacts) -> Proof:
+    """Return what a certificate out of a document proves of a token, by the checker alone."""
+    return proof_of(question.domain, token, facts.certificate())
 
 
 def _digest(values: npt.NDArray[np.float64] | None) -> str:

@@ -41,8 +41,9 @@ def of_integers(values: npt.ArrayLike, biases: npt.ArrayLike | None = None) -> D
 
 def state_of(domain: Domain, standing: Standing, token: int) -> Array:
     if token in standing.states:
-        return standing.states[token].astype(np.float64)
-    return own_states(domain, centre_of(domain, standing.rivals), np.array([token]))[0]
+        return np.asarray(standing.states[token], dtype=np.float64)
+    states = own_states(domain, centre_of(domain, standing.rivals), np.array([token]))
+    return np.asarray(states[0])
 
 
 def real_logits(domain: Domain, inner: Array) -> list[Fraction]:
@@ -305,6 +306,7 @@ class TestReachable:
         u *= 2 / np.linalg.norm(u, axis=1, keepdims=True)
         if eps:
             u *= random.random((20_000, 1)) ** 0.25
+        assert norm.beta is not None
         logits = (u * norm.gamma + norm.beta) @ matrix.rows(np.arange(60)).T + bias.values
         tops = np.unique(logits.argmax(axis=1))
         assert set(tops.tolist()).isdisjoint(standing.ids(Status.INTERIOR).tolist())
@@ -418,7 +420,7 @@ def test_a_candidate_that_failed_is_not_tried_again() -> None:
 def test_rivals_join_a_program_until_nobody_beats_it(
     shape: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = gaussian(400, 4)
+    rows = gaussian(150, 4)
     matrix = Matrix.of_values(rows, BF16)
     domain = all_states(matrix)
     if shape == "ball":
@@ -427,7 +429,7 @@ def test_rivals_join_a_program_until_nobody_beats_it(
     whole = decided(domain)
     monkeypatch.setattr(argmax_search, "_ALL_AT_ONCE", 0)
     few = decided(domain)
-    assert len(whole.ids(Status.INTERIOR)) > 100
+    assert len(whole.ids(Status.INTERIOR)) > 40
     assert (few.status == whole.status).mean() > 0.98
     both = (few.status != Status.UNDECIDED) & (whole.status != Status.UNDECIDED)
     assert (few.status[both] == whole.status[both]).all()

@@ -22,7 +22,8 @@ Array = npt.NDArray[np.float64]
 def barycentric(points: Array, point: Array) -> list[float]:
     """Return the weights of a simplex's corners, as binary64 solves for them."""
     matrix = np.vstack([points.T, np.ones(len(points))])
-    return np.linalg.solve(matrix, np.append(point, 1.0)).tolist()
+    weights: list[float] = np.linalg.solve(matrix, np.append(point, 1.0)).tolist()
+    return weights
 
 
 def simplex(width: int, seed: int = 0) -> tuple[Array, HullCertificate]:

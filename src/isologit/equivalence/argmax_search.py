@@ -1,13 +1,12 @@
 """The search: three candidates for a witness, cheapest first, and a proof where there can be none.
 
-1. *own*: h = w_i − μ. Where nothing but products counts, by `own_direction`, for all tokens at once.
+1. *own*: h = w_i − μ; by `own_direction`, where nothing but products counts.
 2. *whitened*: h = Σ⁻¹ (w_i − μ), which is the best of all where rows are normally distributed.
-3. *shortest*: the least distance program, which ends in a state or in a certificate, token by token.
+3. *shortest*: the least distance program, which ends in a state or in a certificate; one by one.
 
 It stops when it is told to, between two blocks, and what is decided by then stays decided.
 """
 
-from collections.abc import Iterator
 from time import perf_counter
 from typing import Protocol
 
@@ -247,7 +246,7 @@ class _Search:
         ridge = _RIDGE * float(np.trace(covariance)) / width
         if not ridge > 0:
             return np.eye(width)
-        return np.linalg.inv(covariance + ridge * np.eye(width))
+        return np.asarray(np.linalg.inv(covariance + ridge * np.eye(width)), dtype=np.float64)
 
     def _shortest(self) -> None:
         left = self._left(Witness.SHORTEST)

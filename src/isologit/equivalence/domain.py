@@ -105,12 +105,14 @@ class Domain:
     def exact_rows(self, token_ids: Sequence[int] | npt.NDArray[np.integer]) -> Float64s:
         """Return x ``[n, kept]``, exactly: products of 24-bit numbers fit binary64."""
         rows = self.matrix.rows(token_ids)
-        return (rows if self.of_hidden_states else rows * self.gamma)[:, self.kept]
+        seen: Float64s = (rows if self.of_hidden_states else rows * self.gamma)[:, self.kept]
+        return seen
 
     def seen_rows(self, token_ids: Sequence[int] | npt.NDArray[np.integer]) -> Float64s:
         """Return x less what no u sees of it, ``[n, kept]``, in binary64."""
         rows = self.exact_rows(token_ids)
-        return rows - rows.mean(axis=1, keepdims=True) if self.zero_mean else rows
+        means = rows.mean(axis=1, keepdims=True) if self.zero_mean else 0.0
+        return np.asarray(rows - means)
 
     def exact_constants(self, token_ids: Sequence[int] | npt.NDArray[np.integer]) -> list[Fraction]:
         """Return c of some tokens."""
@@ -159,6 +161,8 @@ class Domain:
         In a ball they are shortened to less than its radius, where need be; where no constants are
         added each is scaled by a power of two, so that its largest entry is about 1.
         """
+        if self.zero_mean:
+            inner = inner - inner.mean(axis=-1, keepdims=True)
         if self.shape == "ball":
             assert self.radius is not None
             most = self.radius * (1 - 2.0**-12)

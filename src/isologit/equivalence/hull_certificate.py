@@ -9,8 +9,8 @@ then ℓ_i = Σ α_j ℓ_j at every state, which is no more than the largest ℓ
 that exactly. So what is proved is that there is one set of exact weights, that they are positive,
 and that each of them lies within `TOLERANCE` of the one stated.
 
-With biases a row has one more entry, its bias, and the mean may lie above the token there: Σ α_j b_j
-= b_i + σ. With σ > 0 the token is below the maximum at every state.
+With biases a row has one more entry, its bias, and the mean may lie above the token there:
+Σ α_j b_j = b_i + σ. With σ > 0 the token is below the maximum at every state.
 
 Without biases the token reaches the maximum at h = 0 at least, where all tokens tie. It does so
 nowhere else if its row is in the interior of the hull. *Levels* say so: the first is a mean as

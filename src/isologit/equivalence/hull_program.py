@@ -123,7 +123,7 @@ class _Program:
     @property
     def raised(self) -> Float64s:
         """c_j − c_i of the rivals."""
-        return self._constants[self.ids] - self._constants[self._token]
+        return np.asarray(self._constants[self.ids] - self._constants[self._token])
 
     def rounds(self, rivals: TokenIds, strongest: Strongest) -> Iterator[Proposal]:
         """Yield proposals, taking in whoever beats them."""
@@ -259,7 +259,7 @@ def _around(normals: Float64s, inside: Float64s) -> npt.NDArray[np.intp]:
     found = least_distance(_unit(across[places]), np.ones(len(places)))
     if found is None or found[2] > _NO_DISTANCE:
         return places[:0]
-    return places[found[1] > _NO_WEIGHT * found[1].max()]
+    return np.asarray(places[found[1] > _NO_WEIGHT * found[1].max()])
 
 
 class _Ball(_Program):

@@ -1,4 +1,4 @@
-"""Does every token win along its own row? A blocked product in binary32 that stops early, certified.
+"""Which tokens win along their own rows: a blocked product in binary32 that stops early, proved.
 
 At h = w_i − m, m any vector, the differences (w_i − w_j) · h are those of x = w − m, and
 x_j · h ≤ ‖x_j‖·‖h‖ (Cauchy–Schwarz): only rows about as long as x_i can beat it, and rows are

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
-from isologit.never_top import CertificateFacts, NeverTop, NeverTopFindings
+from isologit.never_top_findings import CertificateFacts, NeverTop, NeverTopFindings
 from isologit.output import sentences
 from isologit.output.parts import lines, section, text
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from safetensors.numpy import save
 
-from isologit.never_top import NeverTopFindings, WitnessStates
+from isologit.never_top import WitnessStates
+from isologit.never_top_findings import NeverTopFindings
 from isologit.output.single_file import write_file
 
 
