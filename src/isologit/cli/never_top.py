@@ -147,8 +147,11 @@ class _Shown:
         self._began = time.monotonic()
         self._estimate = ""
         if most_seconds is not None:
-            low = "at most" if least_seconds is None else f"{_duration(least_seconds)} to"
-            self._estimate = f"{low} {_duration(most_seconds)} in all, by a block that was timed"
+            if least_seconds is None:
+                self._estimate = f"about {_duration(most_seconds)} in all, by their dimensions"
+            else:
+                span = f"{_duration(least_seconds)} to {_duration(most_seconds)}"
+                self._estimate = f"{span} in all, by a block that was timed"
         if self._shared.verbose:
             self._progress(f"witnesses {self._step}")
         else:
