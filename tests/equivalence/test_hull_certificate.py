@@ -85,6 +85,15 @@ def test_other_tokens_prove_nothing(ids: tuple[int, ...]) -> None:
     assert prove(rows, HullCertificate(())) is Proof.NOTHING
 
 
+@pytest.mark.parametrize("weight", [0.0, -0.0, 1e-300, 2.0**-60])
+def test_a_corner_without_weight_proves_nothing(weight: float) -> None:
+    # On the edge of the triangle: it ties for the maximum at h = (0, −1).
+    rows = np.array([[1.0, 0], [-1, 0], [0, 1], [0, 0]])
+    certificate = HullCertificate((Level((0, 1, 2), (0.5, 0.5, weight)),))
+    assert prove(rows, certificate) is Proof.NOTHING
+    assert prove(rows, HullCertificate((Level((0, 1), (0.5, 0.5)),))) is Proof.NEVER_ALONE
+
+
 def test_weights_that_are_not_the_only_ones_prove_nothing() -> None:
     # The centre of a square is a mean of its corners in many ways.
     square = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1], [0, 0]])
