@@ -63,6 +63,19 @@ def test_a_lead_below_its_error_is_left_open() -> None:
     assert check_states(domain, np.array([1]), states, np.arange(3)).wins.all()
 
 
+def test_a_row_that_is_beaten_by_less_than_binary32_shows_is_not_said_to_win() -> None:
+    # A longer row in the same direction, by a share below the error of 512 products.
+    row = gaussian(1, 512)[0].astype(np.float32)
+    longer = row.astype(np.float64) * (1 + 2.0**-18)
+    domain = all_states(Matrix.of_values(np.vstack([row, longer, -row]), F32))
+    directions = OwnDirections(domain, np.arange(3), np.zeros(512))
+    found = directions.decide(directions.sorted(np.arange(3)), lambda: True)
+    assert found is not None
+    by_token = dict(zip(directions.sorted(np.arange(3)).tolist(), found[0].tolist(), strict=True))
+    assert not by_token[0]
+    assert by_token[2]
+
+
 def test_it_stops_when_it_is_told_to() -> None:
     domain = all_states(Matrix.of_values(gaussian(20, 4), BF16))
     directions = OwnDirections(domain, np.arange(20), np.zeros(4))

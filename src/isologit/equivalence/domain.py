@@ -171,7 +171,7 @@ class Domain:
             scaled = inner * (factors if self.beyond else np.minimum(1.0, factors))
             step = 2.0 ** (np.ceil(np.log2(self.radius)) - _BALL_BITS)
             whole = np.rint(scaled / step)
-            return (_balanced(whole) if self.zero_mean else whole) * step
+            return np.asarray((_balanced(whole) if self.zero_mean else whole) * step)
         if self.has_constants:
             return inner.astype(np.float32).astype(np.float64)
         sizes = np.abs(inner).max(axis=-1, keepdims=True)
