@@ -45,6 +45,7 @@ OF_THE_JOB = (
     *("certificates", "reachable_states"),
     *("casting", "cast_findings"),
     *("near_twins", "gap_findings"),
+    *("never_top", "never_top_findings"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}
 TRAINING = {"demo/model.py", "demo/train.py", "demo/training.py", "demo/corpus.py"}

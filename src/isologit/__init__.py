@@ -3,7 +3,8 @@
 The public names, few; each is imported when it is first used, so that ``import isologit`` costs
 nothing. The jobs are functions of the modules that bear their names: `isologit.audit.audit`,
 `isologit.classes.classes`, `isologit.inspection.inspect`, `isologit.listing.listing`,
-`isologit.casting.casts`, `isologit.checking.check`, `isologit.reproduce.reproduce`.
+`isologit.near_twins.near_twins`, `isologit.never_top.never_top`, `isologit.casting.casts`,
+`isologit.comparing.diff`, `isologit.checking.check`, `isologit.reproduce.reproduce`.
 """
 
 from importlib import import_module

@@ -19,7 +19,8 @@ from isologit import __version__
 from isologit.cli import interrupts
 from isologit.errors import IsologitError
 
-# Command → what it does; the module of the same name under isologit.cli holds it.
+# Command → what it does; the module of the same name under isologit.cli holds it, an underscore
+# standing for a dash.
 COMMANDS = {
     "demo": "Audit the embedded checkpoint.",
     "audit": "Analyse a checkpoint: row classes, cluster, logit classes.",
@@ -27,6 +28,7 @@ COMMANDS = {
     "inspect": "Tensors, the head and why; reads headers alone.",
     "cast": "What casting W to other formats would merge.",
     "gap": "Near twins: tokens that no reachable state tells apart.",
+    "never-top": "Tokens that can never be the one argmax, with proof.",
     "tokens": "Who the tokens are; which no text reaches or training knew.",
     "diff": "Classes and rows of two checkpoints: born, merged, frozen, moved.",
     "check": "A gate for releases: exits with 1 where a rule is broken.",
@@ -51,7 +53,7 @@ class Commands(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"isologit.cli.{cmd_name}").command
+        command: click.Command = import_module(f"isologit.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(
