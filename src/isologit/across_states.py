@@ -291,6 +291,7 @@ class _Run:
         at_random = source.seed is not None
         # Where all is told apart that can be, there is nothing left that other states could add.
         claims = {
+            "states": EXACT,
             "meet": sampled(self.done) if at_random and not self.complete else EXACT,
             "meet.growth": sampled(self.done) if at_random else EXACT,
         }

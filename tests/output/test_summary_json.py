@@ -452,7 +452,14 @@ def test_classes_at_many_states_print_every_key_and_nothing_of_one_state(planted
     assert {found[key] for key in of_one} == {None}
     assert found["states"]["seed"] == 3
     assert len(found["greedy"]["states"]) == 12
-    assert set(found["claims"]) == {"rows", "meet", "meet.growth", "greedy", "greedy.shares"}
+    assert set(found["claims"]) == {
+        "rows",
+        "states",
+        "meet",
+        "meet.growth",
+        "greedy",
+        "greedy.shares",
+    }
 
 
 def test_inspect_prints_every_key(planted: Path) -> None:

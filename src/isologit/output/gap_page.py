@@ -11,7 +11,7 @@ from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
 from isologit.gap_findings import GapClass, GapFindings, GapNorm, GapPair, TokenTwins
 from isologit.output import token_sentences
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import lines, notes_section, section, text
 
 _SHOWN_CLASSES = 20
 _SHOWN_MEMBERS = 3
@@ -31,9 +31,7 @@ def gap_page(findings: GapFindings) -> RenderableType:
     for each in findings.tokens:
         parts += _twins(findings, each)
     parts += section("Assumed", [f"• {each}" for each in findings.assumptions])
-    if findings.notes:
-        parts += section("Notes", [f"• {note}" for note in findings.notes])
-    return Group(*parts)
+    return Group(*parts, *notes_section(findings.notes))
 
 
 def _nats(nats: float) -> str:

@@ -10,7 +10,7 @@ from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
 from isologit.never_top_findings import CertificateFacts, NeverTop, NeverTopFindings
 from isologit.output import sentences
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import lines, notes_section, section, text
 
 _SHOWN = 20
 _DOMAINS = {"all": "all states", "reachable": "reachable states"}
@@ -28,7 +28,7 @@ def never_top_page(findings: NeverTopFindings) -> RenderableType:
         *_shadowed(findings),
         *_excluded("Interior", findings.interior, findings.claims["interior"]),
         *_excluded("Boundary", findings.boundary, findings.claims["boundary"]),
-        *section("Notes", [f"• {note}" for note in findings.notes]),
+        *notes_section(findings.notes),
     )
 
 

@@ -23,7 +23,7 @@ def many_states(findings: Classes) -> list[RenderableType]:
         return []
     claim = findings.claims["meet"]
     return [
-        *section("Hidden states", _states(states)),
+        *section(tagged("Hidden states", findings.claims["states"]), _states(states)),
         *section(tagged("Tokens that no state told apart", claim), _meet(meet)),
         *_classes(meet),
         *section(tagged("How the number of classes grows", findings.claims["meet.growth"]), []),
