@@ -1,15 +1,21 @@
 """Certificates as records: margins in units of each format, and rows that come back as kept."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from checkpoints import gaussian, write_llama
 from cli.command import isologit
-from isologit.certificates import CertificateTable
+from isologit.certificates import CertificateTable, certifier_of, notes
+from isologit.checkpoint.head import LogitScale
 from isologit.equivalence.greedy import InFormat, TopToken
+from isologit.equivalence.rows import row_classes
 from isologit.numerics.formats import BF16, F32
+from isologit.numerics.stored import Vector
+from isologit.subject import Settings, open_subject
 
 
 def found(top: float, margin: float, n_top: int = 1) -> TopToken:
@@ -61,7 +67,23 @@ def test_observed_logits_have_no_certificate(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     model = write_llama(tmp_path / "m", gaussian(20, 8, seed=1))
     observed = isologit("classes", model, "--token", 3, "--arithmetic", "torch:cpu", "--json").json
-    assert (observed["greedy"], observed["claims"]) == (None, {})
+    assert observed["greedy"] is None
+    assert "greedy" not in observed["claims"]
     many = isologit("classes", model, "--random", 3, "--arithmetic", "torch:cpu")
     assert many.code == 2
     assert "many states are computed exactly" in many.err
+
+
+@pytest.mark.parametrize(
+    ("applies_to", "biased", "certified"),
+    [("state", True, False), ("state", False, True), ("logits", True, True)],
+)
+def test_a_head_that_scales_the_state_and_not_the_bias_has_no_certificate(
+    tmp_path: Path, applies_to: Literal["state", "logits"], biased: bool, certified: bool
+) -> None:
+    subject = open_subject(str(write_llama(tmp_path / "m", gaussian(20, 8, seed=1))), Settings())
+    bias = Vector.of_values(np.ones(20), BF16) if biased else None
+    head = replace(subject.head, bias=bias, scale=LogitScale(0.5, "a test", None, applies_to))
+    subject = replace(subject, head=head)
+    assert (certifier_of(subject, row_classes(head.matrix, bias)) is not None) == certified
+    assert ("no greedy certificate" not in notes(subject)[0]) == certified

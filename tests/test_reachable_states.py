@@ -126,8 +126,34 @@ def test_a_captured_state_of_no_norm_s_length_is_warned_of(
     head = open_subject(str(model), Settings()).head
     norm_range = NormRange.of(head.norm, D)
     assert norm_range is not None
-    u = norm_range.inner(norm_range.rescaled(head.matrix.rows([5])[0]))[0]
+    u = norm_range.inner(norm_range.rescaled(head.matrix.rows([5])[0]))
     beta = 0 if norm_range.beta is None else norm_range.beta
     np.save(tmp_path / "h.npy", factor * u * norm_range.gamma + beta)
     notes = printed("classes", model, "--state", tmp_path / "h.npy")["notes"]
     assert any("the state looks like a pre-norm state" in note for note in notes) == warned
+
+
+def test_what_the_head_of_a_model_that_scales_the_state_gets_is_not_called_pre_norm(
+    tmp_path: Path,
+) -> None:
+    """MiniCPM divides the norm's output by hidden_size / dim_model_base before the head."""
+    tensors = {"model.embed_tokens.weight": gaussian(V, D), "model.norm.weight": np.ones(D)}
+    config = {"model_type": "minicpm", "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
+    config |= {"hidden_size": D, "dim_model_base": 2}
+    model = write_tensors(tmp_path / "m", tensors, config=config)
+    rim = np.sqrt(D) * np.linalg.qr(gaussian(D, D, seed=1))[0][:3]
+    for factor, warned in ((1 / 6, False), (1.0, False), (1 / 3, True)):
+        for states in (factor * rim, factor * rim[0]):
+            np.save(tmp_path / "h.npy", states)
+            notes = printed("classes", model, "--state", tmp_path / "h.npy")["notes"]
+            assert any("pre-norm" in note for note in notes) == warned
+            assert any("multiplies the norm's output" in note for note in notes)
+
+
+def test_random_states_are_never_called_pre_norm(tmp_path: Path) -> None:
+    gamma = np.ones(D)
+    gamma[1:] = 0
+    tensors = {"model.embed_tokens.weight": gaussian(V, D), "model.norm.weight": gamma}
+    config = {"model_type": "llama", "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
+    found = printed("classes", write_tensors(tmp_path / "m", tensors, config=config), "--random", 9)
+    assert found["states"]["pre_norm"] == found["states"]["unreachable"] == 0

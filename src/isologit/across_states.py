@@ -19,13 +19,15 @@ from isologit.claims import BOUND, EXACT, sampled
 from isologit.equivalence.meet import LogitMeet
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import RowClasses
-from isologit.equivalence.states import State, reachability
+from isologit.equivalence.states import State, looks_like_pre_norm, reachability
 from isologit.errors import ResultsError, StateError
 from isologit.numerics.many_states import logits_at_states
 from isologit.numerics.stored import Vector
 from isologit.request import RandomStates
 from isologit.state_sources import (
     Source,
+    before_the_head,
+    before_the_head_notes,
     figures_of,
     identity_of,
     n_distinct,
@@ -161,6 +163,7 @@ class _Run:
         self.growth: list[tuple[int, int, int]] = []
         self.last_growth = self.done = 0
         self.digest = sha256()
+        self.factor = before_the_head(subject.head)
         self.figures: list[Columns] = []
         certifier = certifier_of(subject, rows) if how.with_greedy else None
         self.certifier = certifier
@@ -208,7 +211,10 @@ class _Run:
             self._add(of_shared)
             state = State("file", Vector(words, states.format), np.empty(0, dtype=np.int32))
             reach = reachability(state, self.subject.head.norm)
-            found.append(figures_of(reach, -1 if partly else n_distinct(here), rounded[k]))
+            # Those that were made here are what they are.
+            pre_norm = self.source.kind == "file" and looks_like_pre_norm(reach, self.factor)
+            n = -1 if partly else n_distinct(here)
+            found.append(figures_of(reach, n, rounded[k], pre_norm=pre_norm))
             if self.table is not None and self.certifier is not None:
                 logits = here.astype(np.float64)
                 self.table.add(self.certifier.at(state.vector, logits, logit_format))
@@ -353,6 +359,8 @@ class _Run:
         if states.pre_norm and states.ratio is not None:
             notes.append(pre_norm_note(states.pre_norm, states.n, states.ratio))
         head = self.subject.head
+        if self.source.kind == "file":
+            notes += before_the_head_notes(head)
         after = {"bias": head.bias, "scale": head.scale, "softcap": head.softcap}
         named = [name for name, there in after.items() if there is not None]
         if named:

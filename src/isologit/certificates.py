@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from isologit.checkpoint.head import Head
 from isologit.equivalence.device_sums import ROUNDING, TRUNCATING
 from isologit.equivalence.greedy import Certifier, TopToken, Verdict, output_formats
 from isologit.equivalence.rows import RowClasses
@@ -23,10 +24,22 @@ _VERDICTS: tuple[Verdict, ...] = ("certain", "order-dependent", "tied", "undefin
 _LISTED = 8
 
 
+def _why_none(head: Head) -> str | None:
+    """Return why products with the state do not tell the order of the logits, if they do not."""
+    scale = head.scale
+    if scale is None:
+        return None
+    if scale.multiply <= 0:
+        return "the head's scale is not positive, so it turns the order"
+    if scale.applies_to == "state" and head.bias is not None:
+        return "the head scales the state and not the bias, which may change the order"
+    return None
+
+
 def certifier_of(subject: Subject, rows: RowClasses) -> Certifier | None:
-    """Return what certifies states of a model; None where its head turns the order round."""
+    """Return what certifies states of a model; None where its head changes the order."""
     head = subject.head
-    if head.scale is not None and head.scale.multiply <= 0:
+    if _why_none(head) is not None:
         return None
     return Certifier(
         head.matrix,
@@ -54,8 +67,8 @@ def certificate_at(
 def notes(subject: Subject) -> list[str]:
     """Say what a certificate leaves out."""
     head = subject.head
-    if head.scale is not None and head.scale.multiply <= 0:
-        return ["no greedy certificate: the head's scale is not positive, so it turns the order"]
+    if (why := _why_none(head)) is not None:
+        return [f"no greedy certificate: {why}"]
     after = [
         name
         for name, there in (("scale", head.scale), ("softcap", head.softcap))
@@ -65,7 +78,7 @@ def notes(subject: Subject) -> list[str]:
     if after:
         found.append(
             f"the greedy certificate is of logits before the head's {' and '.join(after)}, which "
-            "keeps their order and may make equal what differs"
+            "keeps their order and may make equal what differs; so are its margins"
         )
     if head.matrix.coding is not None:
         found.append(

@@ -2,7 +2,7 @@
 
 from isologit.equivalence.norm_range import NormRange
 from isologit.equivalence.states import State, looks_like_pre_norm, reachability, rescaled_state
-from isologit.state_sources import pre_norm_note
+from isologit.state_sources import before_the_head, before_the_head_notes, pre_norm_note
 from isologit.states_findings import MinMedianMax
 from isologit.subject import Subject
 
@@ -31,8 +31,10 @@ def pre_norm_notes(subject: Subject, state: State) -> list[str]:
     """Warn where a captured state is none that a final norm outputs."""
     if state.rescaled_from is not None:
         return []
-    reach = reachability(state, subject.head.norm)
-    if not looks_like_pre_norm(reach) or reach.norm_ratio is None:
-        return []
+    head = subject.head
+    told = before_the_head_notes(head)
+    reach = reachability(state, head.norm)
+    if not looks_like_pre_norm(reach, before_the_head(head)) or reach.norm_ratio is None:
+        return told
     ratio = reach.norm_ratio
-    return [pre_norm_note(1, 1, MinMedianMax(min=ratio, median=ratio, max=ratio))]
+    return [*told, pre_norm_note(1, 1, MinMedianMax(min=ratio, median=ratio, max=ratio))]

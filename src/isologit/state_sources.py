@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from isologit.certificates import Columns
+from isologit.checkpoint.head import Head
 from isologit.checkpoint.state_file import StoredStates
 from isologit.equivalence.norm_range import NormRange
 from isologit.equivalence.states import (
     PRE_NORM_ABOVE,
     PRE_NORM_BELOW,
     Reachability,
-    looks_like_pre_norm,
 )
 from isologit.errors import StateError
 from isologit.numerics.stored import Matrix
@@ -86,6 +86,7 @@ def identity_of(subject: Subject, source: Source, *, with_greedy: bool) -> dict[
         "matrix": f"{subject.sha256} {shape} {head.matrix.stored_as}",
         "norm": f"{norm.kind} {numbers.hexdigest()[:16]} {norm.eps}",
         "bias": bias,
+        "scale": "none" if head.scale is None else f"{head.scale.multiply} {head.scale.applies_to}",
         "logit format": subject.logit_format.name,
         "source of states": source.kind if source.seed is None else f"random, seed {source.seed}",
         "greedy certificate": "asked for" if with_greedy else "left out",
@@ -93,14 +94,22 @@ def identity_of(subject: Subject, source: Source, *, with_greedy: bool) -> dict[
     }
 
 
-def figures_of(reach: Reachability, n_distinct: int, rounded: int) -> dict[str, Any]:
+def before_the_head(head: Head) -> float:
+    """Return what a model multiplies the norm's output with before the head: 1 in most of them."""
+    scale = head.scale
+    return scale.multiply if scale is not None and scale.applies_to == "state" else 1.0
+
+
+def figures_of(
+    reach: Reachability, n_distinct: int, rounded: int, *, pre_norm: bool
+) -> dict[str, Any]:
     """Return what is measured of one state, a number each; −1 distinct logits: not counted."""
     ratio = np.nan if reach.norm_ratio is None else reach.norm_ratio
     code = -1 if reach.reachable is None else int(reach.reachable)
     return {
         "ratio": np.float64(ratio),
         "reachable": np.int8(code),
-        "pre_norm": np.int8(looks_like_pre_norm(reach)),
+        "pre_norm": np.int8(pre_norm),
         "distinct": np.int32(n_distinct),
         "rounded": np.int32(rounded),
     }
@@ -140,6 +149,17 @@ def states_facts(
         else None,
         sha256=digest,
     )
+
+
+def before_the_head_notes(head: Head) -> list[str]:
+    """Say what stands between the norm and the head, where a captured state may be either's."""
+    factor = before_the_head(head)
+    if factor == 1:
+        return []
+    return [
+        f"the model multiplies the norm's output by {factor:.6g} before the head: a state that a "
+        "hook on the head captured has a ratio of that, and figures are of the states as given"
+    ]
 
 
 def pre_norm_note(count: int, total: int, ratio: MinMedianMax) -> str:

@@ -127,3 +127,9 @@ def test_wrong_options_are_usage_or_an_error_of_their_own(
     ran = isologit("gap", model, *options)
     assert ran.code == code
     assert words in ran.err
+
+
+def test_a_gap_beyond_all_numbers_is_no_fault(model: Path) -> None:
+    for within in ("1e200", "1e308"):
+        found = isologit("gap", model, "--within", within, "--json").json
+        assert found["n_pairs"] == 265 * 264 // 2

@@ -122,7 +122,7 @@ def ascend(gap: Gap, norm: Callable[..., Any], dtype: Any, size: float, offset: 
 
 def near_the_witness(gap: Gap, dtype: Any, offset: float) -> Any:
     """Return inputs along the witness, jittered, from where ε is all to where it is nothing."""
-    inner = gap.norm_range.inner(gap.witness(0, 1))[0]
+    inner = gap.norm_range.inner(gap.witness(0, 1))
     rng = np.random.default_rng(1)
     n = 400
     jitter = rng.normal(size=(n, len(inner))) * rng.choice([0, 1e-3, 1e-2, 0.05], (n, 1))
@@ -151,7 +151,7 @@ def test_in_binary64_nothing_exceeds_the_gap_and_the_best_attains_it(
     # A bound that is 1 % too small would have been exceeded, by ascent alone.
     assert max(climbed[:3]) > 0.99 * nats
     # Where ε is nothing the witness attains the gap.
-    inner = gap.norm_range.inner(gap.witness(0, 1))[0]
+    inner = gap.norm_range.inner(gap.witness(0, 1))
     h = norm(torch.tensor(inner * 1e6), *parameters(gap, torch.float64))
     reached = abs(float(torch.tensor(delta_of(gap)) @ h))
     assert reached == pytest.approx(nats, rel=1e-12)

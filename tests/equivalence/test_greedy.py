@@ -371,6 +371,15 @@ def test_numbers_beyond_a_narrow_format_tie_at_its_infinity() -> None:
     assert found.formats["f32"].verdict == "certain"
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_with_a_bias_too_numbers_beyond_a_narrow_format_tie_at_its_infinity(sign: float) -> None:
+    rows = sign * np.array([[300.0, 0], [200.0, 0]])
+    bias = np.array([5.0, 1.0])
+    found = certificate(rows, [400.0, 1], F16, bias=bias).formats
+    assert found["f16"].verdict == found["f16"].if_truncated == "tied"
+    assert found["f32"].verdict == "certain"
+
+
 def test_what_may_overflow_binary32_is_never_certain() -> None:
     rows = np.array([[2.0**100, 0, 0], [1, 2.0**120, -(2.0**120)]])
     found = certificate(rows, [1.0, 200.0, 200.0], F32).formats["f32"]

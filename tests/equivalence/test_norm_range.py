@@ -36,10 +36,15 @@ def test_random_states_lie_on_the_rim(kind: NormKind) -> None:
     found = a_range(kind)
     states = found.random_states(0, 20, seed=1, format_=F32)
     for h in states.rows(np.arange(20)):
-        inner, holds_beta = found.inner(h)
-        assert holds_beta
+        inner = found.inner(h)
+        assert ComputedNorm.of(found, F32).holds_beta(found, h)
         assert inner @ inner == pytest.approx(D, rel=1e-5)
         assert abs(inner.mean()) < (1e-4 if kind == "layer" else np.inf)
+
+
+def test_in_one_dimension_a_layer_norm_outputs_beta_alone() -> None:
+    found = NormRange("layer", np.ones(1), np.array([0.5]), 1e-5)
+    assert found.random_states(0, 3, seed=0, format_=F32).rows([0, 1, 2]).tolist() == [[0.5]] * 3
 
 
 def test_a_random_state_depends_on_its_seed_and_number_alone() -> None:
@@ -72,7 +77,7 @@ def test_no_state_goes_farther_than_the_farthest(kind: NormKind) -> None:
     assert direction @ found.farthest(direction) == pytest.approx(limit, rel=1e-12)
     others = [found.of_inner(rng.normal(size=D)) for _ in range(200)]
     # Near the farthest it is closest to fail.
-    best = found.inner(found.farthest(direction))[0]
+    best = found.inner(found.farthest(direction))
     others += [found.of_inner(best + 0.01 * rng.normal(size=D)) for _ in range(200)]
     assert max(direction @ h for h in others) < limit
 
@@ -81,7 +86,7 @@ def test_tiny_and_huge_directions_have_a_farthest_state_too() -> None:
     found = a_range("rms", beta=False)
     for size in (1e-300, 1e300):
         h = found.farthest(np.full(D, size) / np.abs(found.gamma).max())
-        assert np.linalg.norm(found.inner(h)[0]) == pytest.approx(found.radius)
+        assert np.linalg.norm(found.inner(h)) == pytest.approx(found.radius)
     plain = a_range("rms")
     assert plain.beta is not None
     assert np.array_equal(plain.farthest(np.zeros(D)), plain.beta)
@@ -94,7 +99,7 @@ def test_rescaling_keeps_the_direction_and_reaches_the_rim() -> None:
     far = found.beta + 37.0 * (h - found.beta)
     assert np.allclose(found.rescaled(far), h, rtol=1e-12, atol=1e-12)
     layered = a_range("layer")
-    inner = layered.inner(layered.rescaled(rng.normal(size=D)))[0]
+    inner = layered.inner(layered.rescaled(rng.normal(size=D)))
     assert inner.mean() == pytest.approx(0, abs=1e-12)
     assert inner @ inner == pytest.approx(D)
 
@@ -131,7 +136,7 @@ def test_what_is_computed_lies_within_the_proved_bound_of_what_is_real(
             x = round_to(scale * (rng.normal(size=D) + offset), format_)
             h = real(found, x)
             off = np.abs(computed(found, x, format_) - h)
-            gamma, u = np.abs(found.gamma), np.abs(found.inner(h)[0])
+            gamma, u = np.abs(found.gamma), np.abs(found.inner(h))
             allowed = gamma * (bound.relative * u + bound.shift) + bound.of_beta * beta
             allowed += bound.lost * (1 + gamma)
             assert (off <= allowed).all()

@@ -10,6 +10,7 @@ from isologit.checkpoint.head import FinalNorm
 from isologit.equivalence.states import (
     centroid_state,
     file_state,
+    looks_like_pre_norm,
     mean_state,
     reachability,
     spherical_state,
@@ -207,3 +208,43 @@ def test_a_mean_that_float32_could_not_take_off_is_reachable() -> None:
     h = centred / np.sqrt(np.mean(centred * centred, dtype=np.float32))
     assert reach("layer", h.tolist())[0] is True
     assert reach("layer", (h * np.float32(0.9) + np.float32(0.1)).tolist())[0] is False
+
+
+def test_what_gamma_kills_may_hold_beta_as_the_format_rounds_it() -> None:
+    layer = norm("layer", np.array([0.0, 1.0, 1.0]), np.array([0.3, 0.0, 0.0]))
+    for h, expected in (([0.3, 1.0, -1.0], True), ([0.3125, 1.0, -1.0], False)):
+        state = file_state(np.array(h), 3, BF16, "a test")
+        assert reachability(state, layer).reachable is expected
+
+
+def pre_norm(h: Float64s, form: Format = F32, factor: float = 1.0, **weights: Float64s) -> bool:
+    state = file_state(h, len(h), form, "a test")
+    return looks_like_pre_norm(reachability(state, norm("rms", **weights)), factor)
+
+
+def test_a_state_is_not_called_short_for_what_gamma_kills() -> None:
+    gamma, h = np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.5, 0.5, 0.0, 0.0])
+    assert not pre_norm(h, gamma=gamma)
+    assert pre_norm(h)
+    assert pre_norm(6 * h, gamma=gamma)
+    # LayerNorm's mean says what one killed entry is.
+    one = np.array([0.5, 0.5, 0.5, 0.0])
+    layer = norm("layer", np.array([1.0, 1.0, 1.0, 0.0]))
+    assert not looks_like_pre_norm(reachability(file_state(one, 4, F32, "a test"), layer))
+    assert looks_like_pre_norm(reachability(file_state(one / 2, 4, F32, "a test"), layer))
+
+
+def test_a_state_is_not_called_long_or_short_for_what_its_format_lost() -> None:
+    gamma = np.full(4, 2.0**-24)
+    for size in (1.0, 2.0):
+        assert not pre_norm(np.full(4, size * 2.0**-24), F16, gamma=gamma)
+    assert not pre_norm(np.zeros(4), F16, gamma=gamma / 4)
+    assert pre_norm(np.full(4, 2.0**-20), F16, gamma=gamma)
+
+
+def test_what_the_model_multiplies_with_before_the_head_is_allowed_for() -> None:
+    h = np.array([1.0, -1.0, 1.0, -1.0])
+    assert not pre_norm(h / 9, factor=1 / 9)
+    assert not pre_norm(h, factor=1 / 9)
+    assert pre_norm(h / 9)
+    assert pre_norm(h / 3, factor=1 / 9)

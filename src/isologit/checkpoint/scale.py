@@ -25,6 +25,8 @@ _SOFTCAPS: dict[str, tuple[str, float | None]] = {
     "recurrent_gemma": ("logits_soft_cap", 30.0),
     "xlstm": ("output_logit_soft_cap", 30.0),
 }
+# Beyond it no format that a head is computed in holds what it makes of a logit.
+_WIDEST_SCALE = 1e38
 _USED = {
     **{model_type: (key,) for model_type, (key, _) in _SOFTCAPS.items()},
     **dict.fromkeys(("cohere", "cohere2"), ("logit_scale",)),
@@ -70,7 +72,7 @@ def read_scale(model_type: str, settings: Settings, *, tied_by_config: bool) -> 
     Raises
     ------
     ConfigError
-        The value is not a number other than 0.
+        The value is not a number other than 0, or beyond what binary32 holds.
     """
     match model_type:
         case "cohere" | "cohere2":
@@ -152,4 +154,9 @@ def _nonzero(settings: Settings, key: str) -> float | None:
         return None
     if given[1] == 0:
         raise ConfigError(f"{settings.where}: {key} is 0, which makes every logit alike")
+    if not 1 / _WIDEST_SCALE <= abs(given[1]) <= _WIDEST_SCALE:
+        raise ConfigError(
+            f"{settings.where}: {key} is {given[1]:g}, with which no logit is a number of float32; "
+            f"expected a magnitude of {1 / _WIDEST_SCALE:g} to {_WIDEST_SCALE:g}"
+        )
     return given[1]

@@ -151,7 +151,8 @@ class Gap:
 
     def within(self, left: Ids, right: Ids, most_nats: float) -> tuple[Ids, Float64s]:
         """Return which of some pairs have a gap of at most so many nats, and their gaps. Exact."""
-        limit = (most_nats / self._reach) ** 2 * (1 + 1e-9)
+        # No sum of squares of rows comes near 10^300, nor is anything decided here.
+        limit = min(most_nats / self._reach, 1e150) ** 2 * (1 + 1e-9)
         near = np.flatnonzero(
             squares_within(
                 self.matrix, left, right, self.norm_range.gamma, limit, centred=self._centred

@@ -382,7 +382,9 @@ class _AtState:
         # The sum of a number of 16 bits and a bias may be inexact in binary64: both ways out.
         total = rounded + self.biases
         with np.errstate(invalid="ignore"):
-            out = np.abs(total) * (2 * U_DOUBLE)
+            # What has overflowed stays there: infinity less infinity would be no number, and no
+            # number is no rival.
+            out = np.where(np.isinf(total), 0.0, np.abs(total) * (2 * U_DOUBLE))
             lower, upper = total - out, total + out
         ways: list[Callable[[Float64s], Float64s]] = [
             lambda x: round_to(x, format_),

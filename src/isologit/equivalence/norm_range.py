@@ -108,12 +108,10 @@ class NormRange:
         state: Float64s = self.gamma * inner
         return state if self.beta is None else state + self.beta
 
-    def inner(self, state: Float64s) -> tuple[Float64s, bool]:
-        """Return ``(h − β) ⊘ γ`` ``[d]``, 0 where γ is 0, and whether h is β there."""
+    def inner(self, state: Float64s) -> Float64s:
+        """Return ``(h − β) ⊘ γ`` ``[d]``, 0 where γ is 0."""
         shift = state if self.beta is None else state - self.beta
-        killed = self.gamma == 0
-        inner = np.divide(shift, self.gamma, out=np.zeros_like(shift), where=~killed)
-        return inner, not (shift[killed] != 0).any()
+        return np.divide(shift, self.gamma, out=np.zeros_like(shift), where=self.gamma != 0)
 
     def rescaled(self, state: Float64s) -> Float64s:
         """Return the state ``[d]`` on the range's rim that lies in the direction of another.
@@ -121,7 +119,7 @@ class NormRange:
         The u before γ and β keeps its direction, but for its mean under LayerNorm, and gets the
         length √d.
         """
-        return self.of_inner(self.inner(state)[0])
+        return self.of_inner(self.inner(state))
 
     def random_states(self, first: int, stop: int, *, seed: int, format_: Format) -> Matrix:
         """Return reachable states of chance, numbers `first` to `stop`, ``[n, d]`` in a format.
@@ -138,8 +136,9 @@ class NormRange:
             # Twice the sum less its mean, or d times it less the sum of all: integers, exactly.
             sums = 2 * sums - 4 * 65_535 if self.kind == "rms" else self.width * sums - sums.sum()
             inner = sums.astype(np.float64) / max(int(np.abs(sums).max()), 1)
-            square = _sum_in_order(inner * inner)
-            state = self.gamma * (inner * (self.radius / np.sqrt(square)))
+            # All of them may be 0 in one dimension alone, where LayerNorm's u is nothing else.
+            length = np.sqrt(_sum_in_order(inner * inner)) or 1.0
+            state = self.gamma * (inner * (self.radius / length))
             states[k - first] = state if self.beta is None else state + self.beta
         return Matrix.of_values(states, format_)
 
@@ -229,6 +228,15 @@ class ComputedNorm:
         alone = np.divide(others, gamma, out=np.zeros_like(gamma), where=gamma > 0)
         bound: Float64s = (self.relative * np.abs(inner) + self.shift + alone) / (1 - self.relative)
         return np.where(gamma > 0, bound, 0.0)
+
+    def holds_beta(self, norm_range: NormRange, state: Float64s) -> bool:
+        """Return whether a state ``[d]`` may be a computed ``0 + β`` wherever γ is 0."""
+        killed = norm_range.gamma == 0
+        if norm_range.beta is None:
+            return not state[killed].any()
+        beta = norm_range.beta[killed]
+        rounding = np.where(beta != 0, self.of_beta * np.abs(beta) + self.lost, 0.0)
+        return bool((np.abs(state[killed] - beta) <= rounding).all())
 
     def of_products(self, norm_range: NormRange, differences: Float64s) -> Float64s:
         """Return a bound on ``|Δ · h̃ − Δ · h|`` over all inputs, ``[…]`` for Δ ``[…, d]``."""

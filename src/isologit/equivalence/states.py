@@ -62,11 +62,16 @@ class Reachability:
         None where it is not defined.
     why
         One sentence.
+    least, most
+        Between which radii it lies before what a computed norm rounds; no more than a bound where γ
+        is 0 and the state says nothing of u: then `most` is infinite.
     """
 
     reachable: bool | None
     norm_ratio: float | None
     why: str
+    least: float = 0.0
+    most: float = np.inf
 
 
 def token_id_list(token_ids: npt.ArrayLike, n_tokens: int, where: str) -> TokenIds:
@@ -183,15 +188,21 @@ def rescaled_state(state: State, norm_range: NormRange, norm: FinalNorm) -> Stat
     return State(state.kind, vector, state.token_ids, np.nan if before is None else before)
 
 
-def looks_like_pre_norm(reach: Reachability) -> bool:
+def looks_like_pre_norm(reach: Reachability, factor: float = 1.0) -> bool:
     """Return whether a captured state's length is none that a trained model's norm outputs.
+
+    Nor is it one times `factor`: what a model multiplies the norm's output with before the head.
 
     A norm's roundings add a share of a few hundredths at most, so 1.25 is far above what it can
     output. A ratio of 0.8 is √(1 − ε/(m + ε)) for an input whose mean square m is 1.8 ε: entries of
     about 0.001 for ε = 1e-6, where trained models have some of 1 or more.
     """
-    ratio = reach.norm_ratio
-    return ratio is not None and not PRE_NORM_BELOW <= ratio <= PRE_NORM_ABOVE
+    if reach.norm_ratio is None:
+        return False
+    return not any(
+        reach.most >= PRE_NORM_BELOW * each and reach.least <= PRE_NORM_ABOVE * each
+        for each in (1.0, abs(factor))
+    )
 
 
 def reachability(state: State, norm: FinalNorm) -> Reachability:
@@ -208,15 +219,16 @@ def reachability(state: State, norm: FinalNorm) -> Reachability:
     norm_range = NormRange.of(norm, len(h))
     if norm_range is None or not np.isfinite(h).all():
         return Reachability(False, None, "the state or the norm's weight is not finite")
-    inner, holds_beta = norm_range.inner(h)
-    if not holds_beta:
-        return Reachability(
-            False, None, "it is not what the norm adds in a dimension that its weight kills"
-        )
     format_ = min(
         (f for f in FORMATS if np.array_equal(round_to(h, f), h)), key=lambda f: f.precision
     )
-    moved = ComputedNorm.of(norm_range, format_).of_states(norm_range, inner)
+    computed = ComputedNorm.of(norm_range, format_)
+    if not computed.holds_beta(norm_range, h):
+        return Reachability(
+            False, None, "it is not what the norm adds in a dimension that its weight kills"
+        )
+    inner = norm_range.inner(h)
+    moved = computed.of_states(norm_range, inner)
     n_killed = int((norm_range.gamma == 0).sum())
     square, total = inner @ inner, inner.sum()
     if norm.kind == "layer" and n_killed:
@@ -224,13 +236,20 @@ def reachability(state: State, norm: FinalNorm) -> Reachability:
         square += total * total / n_killed
     ratio = float(np.sqrt(square / len(h)))
     slack = float(np.linalg.norm(moved) / np.sqrt(len(h)))
+    # One dimension that LayerNorm's γ kills is what the mean makes it; more of them are not.
+    told = n_killed == 0 or (norm.kind == "layer" and n_killed == 1)
+    most = ratio + slack if told else np.inf
     measured = f"‖(h − β) ⊘ γ‖/√d is {ratio:.4g}"
+
+    def found(reachable: bool, why: str) -> Reachability:
+        return Reachability(reachable, ratio, why, max(ratio - slack, 0.0), most)
+
     if ratio > 1 + slack:
-        return Reachability(False, ratio, f"{measured}, and the final norm outputs at most 1")
+        return found(False, f"{measured}, and the final norm outputs at most 1")
     if norm.eps == 0 and not n_killed and ratio < 1 - slack:
-        return Reachability(False, ratio, f"{measured}, and without ε the norm outputs 1")
+        return found(False, f"{measured}, and without ε the norm outputs 1")
     if norm.kind == "layer" and not n_killed and abs(total) > moved.sum():
-        return Reachability(False, ratio, "its mean before the norm's weight is not zero")
+        return found(False, "its mean before the norm's weight is not zero")
     if ratio >= 1:
-        return Reachability(True, ratio, f"{measured}, within rounding of the norm's most, 1")
-    return Reachability(True, ratio, f"{measured}, and the final norm outputs up to 1")
+        return found(True, f"{measured}, within rounding of the norm's most, 1")
+    return found(True, f"{measured}, and the final norm outputs up to 1")
