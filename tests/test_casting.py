@@ -153,6 +153,7 @@ def test_what_kind_of_claim_each_figure_is(found: Casts) -> None:
         "distinct": "exact",
         "born": "exact",
         "entries": "exact",
+        "made_non_finite": "exact",
         "logits": "exact",
         "flips": "sampled (25)",
     }
@@ -229,6 +230,22 @@ def test_entries_that_are_no_numbers_are_cast_and_counted_as_rows(tmp_path: Path
     assert set(result.formats) == set(CASTS)
     assert all(facts.distinct > 100 for facts in result.formats.values())
     assert any("rows with an infinity or a NaN" in note for note in result.notes)
+
+
+def test_rows_that_a_cast_leaves_without_numbers_are_counted(tmp_path: Path) -> None:
+    values = crowd()
+    values[3, 5], values[4, 5] = np.inf, 1e30
+    model = write_llama(tmp_path / "m", values)
+    sample = Sample(n=1)
+    plain = casts(str(model), to=["f16", "int8_row", "int8_channel"], sample=sample).formats
+    assert {name: facts.made_non_finite for name, facts in plain.items()} == {
+        "f16": 1,
+        "int8_row": 0,
+        "int8_channel": V - 1,
+    }
+    # One scale of an infinity serves them all.
+    scaled = casts(str(model), to=["f8_e4m3fn"], rules=Rules(scaling="tensor"), sample=sample)
+    assert scaled.formats["f8_e4m3fn"].made_non_finite == V - 1
 
 
 @pytest.mark.parametrize(

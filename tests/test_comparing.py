@@ -32,7 +32,7 @@ from diff_models import (
 from isologit.comparing import diff
 from isologit.diff_findings import Diff, DiffSeries
 from isologit.errors import ResultsError
-from isologit.numerics.formats import F32
+from isologit.numerics.formats import BF16, F32, Format
 from isologit.subject import Settings
 
 
@@ -173,6 +173,50 @@ def test_results_show_rows_that_moved_and_no_other(tmp_path: Path) -> None:
         # `classes` writes the norm alone.
         assert set(at_least.by) <= {"smallest", "largest", "sum", "norm"}
         assert found.zero == whole.zero
+
+
+class TestTheBound:
+    """Results show no more rows than models have that moved."""
+
+    def compared(self, models: list[Path], format_: Format | None = None) -> tuple[int, int]:
+        """Return how many rows moved, and how many the results show."""
+        settings = Settings(logit_format=format_)
+        moved = diff_two(*models, settings=settings).moved
+        results = diff_two(*map(results_of, models), settings=settings)
+        at_least = results.moved_at_least
+        assert moved is not None
+        assert at_least is not None
+        return moved.rows, at_least.rows
+
+    def test_a_class_parted_by_signs_of_zero_did_not_move(self, tmp_path: Path) -> None:
+        rows = before()
+        rows[[7, 8, 9]] = np.r_[0.0, np.full(D - 1, 2.0)]
+        later = rows.copy()
+        later[8, 0] = -0.0
+        models = [write_matrix(tmp_path / n, each) for n, each in (("a", rows), ("b", later))]
+        assert self.compared(models) == (0, 0)
+
+    def test_a_rounded_copy_did_not_move(self, tmp_path: Path) -> None:
+        values = gaussian(V, D, seed=1)
+        # A class after alone: the three are one row of bf16.
+        values[[3, 4, 5]] = 1.0
+        values[[4, 5], 0] += [2.0**-20, 2.0**-19]
+        models = [write_llama(tmp_path / dtype, values, dtype) for dtype in ("f32", "bf16")]
+        assert self.compared(models) == (0, 0)
+        moved, shown = self.compared(models, F32)
+        assert 0 < shown <= moved
+
+    def test_numbers_of_a_coarser_format_are_counted_as_asked(self, tmp_path: Path) -> None:
+        values = gaussian(V, D, seed=1)
+        values[[3, 4, 5]] = 1.0
+        later = values.copy()
+        later[4] += 2.0**-20
+        later[7] += 1
+        models = [
+            write_llama(tmp_path / n, each, "f32") for n, each in (("a", values), ("b", later))
+        ]
+        assert self.compared(models, BF16) == (1, 1)
+        assert self.compared(models) == (2, 2)
 
 
 def test_a_class_that_came_apart_moved_but_for_one_row(tmp_path: Path) -> None:
@@ -426,6 +470,18 @@ class TestDirectories:
         pq.write_table(table, path)
         with pytest.raises(ResultsError, match=message):
             diff([str(results), str(results)])
+
+    def test_a_format_that_there_is_not_is_refused(self, results: Path) -> None:
+        self.changed(results, lambda summary: summary["matrix"].update(values_dtype="q99"))
+        with pytest.raises(ResultsError, match="values_dtype q99; expected bf16 or f16 or f32"):
+            diff_two(results, results)
+
+    @pytest.mark.parametrize("name", ["summary.json", "tokens.parquet"])
+    def test_a_model_may_have_a_file_of_such_a_name(self, tmp_path: Path, name: str) -> None:
+        model, _ = two(tmp_path)
+        (model / "config.json").write_text("{}")
+        (model / name).write_text("{}")
+        assert diff_two(model, model).from_.read == "model"
 
     def test_the_other_matrix_is_refused(self, results: Path) -> None:
         with pytest.raises(ResultsError, match="role output, and what is compared is input"):

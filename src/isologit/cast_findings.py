@@ -55,7 +55,7 @@ class Flip(Record, frozen=True, kw_only=True):
     """A state at which another token wins; margins are the winner's over the other one.
 
     ``state`` is its number, ``before`` and ``after`` are token ids, or −1 where no logit is a
-    number, and then there are no margins.
+    number, and then there are no margins; nor is there one where the other's logit is no number.
     """
 
     state: int
@@ -72,7 +72,8 @@ class CastFacts(Record, frozen=True, kw_only=True):
     ``kind`` is ``identity`` where W is of the format already, ``exact`` where every number is kept,
     else ``rounded``. ``distinct`` to ``sizes`` are of stored bits, and ``distinct_values`` of
     decoded values. ``rows_merged`` is how many distinct rows are lost. ``entries`` is null where
-    every number is kept.
+    every number is kept. ``made_non_finite`` counts rows that were finite and hold an infinity or a
+    NaN now.
     """
 
     kind: str
@@ -88,6 +89,7 @@ class CastFacts(Record, frozen=True, kw_only=True):
     born_tokens: int
     born: list[Born]
     entries: Entries | None
+    made_non_finite: int
     logits: Ties
     flipped: int
     flips: list[Flip]

@@ -149,6 +149,7 @@ def casts_of(
             "distinct": EXACT,
             "born": EXACT,
             "entries": EXACT,
+            "made_non_finite": EXACT,
             "logits": EXACT if exact else OBSERVED,
             "flips": sampled(sample.n),
         },
@@ -248,6 +249,7 @@ def _facts(
             for each in born
         ],
         entries=_entries(made),
+        made_non_finite=int((before.rows.finite_rows & ~rows.finite_rows).sum()),
         logits=_ties(logits, before.logits),
         flipped=len(flips),
         flips=flips,

@@ -167,7 +167,7 @@ def _rows(
     if same and not has_scales_beside(one):
         biased = before.bias is not None or after.bias is not None
         return rows_of_one_matrix(before, two[1], names, biased=biased)
-    return rows_of_figures(before, after, two)
+    return rows_of_figures(before, after, _by_values(before, after, two[0].n_tokens), format_)
 
 
 def _counts(found: Transitions) -> ClassCounts:
@@ -191,8 +191,13 @@ def _counts(found: Transitions) -> ClassCounts:
 def _by_value(before: Side, after: Side, n_rows: int) -> ClassCounts | None:
     if before.values is None and after.values is None:
         return None
+    return _counts(transitions(*_by_values(before, after, n_rows)))
+
+
+def _by_values(before: Side, after: Side, n_rows: int) -> tuple[Partition, Partition]:
+    """Return the classes of rows of equal values on both sides, of the rows that both have."""
     old, new = (_cut(each.values or each.rows, n_rows) for each in (before, after))
-    return _counts(transitions(old, new))
+    return old, new
 
 
 def _named(partition: Partition, label: int, names: RowNames) -> NamedClass:

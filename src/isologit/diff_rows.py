@@ -1,6 +1,6 @@
 """What became of rows between two checkpoints, from both matrices or from figures of the rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,10 @@ from isologit.diff_findings import (
 from isologit.diff_sides import FIGURES, ROUNDED, RowNames, Side
 from isologit.equivalence.partition import Overlap, Partition
 from isologit.findings import Comparison, MatrixFacts
-from isologit.numerics.formats import F32, Format
+from isologit.numerics.formats import F32, Float64s, Format, parse_format, round_to
 from isologit.numerics.scaled_rows import scaled_rows
 from isologit.numerics.stored import Matrix, Vector
-from isologit.numerics.ulp_distances import RowMoves, row_moves, stored_alike
+from isologit.numerics.ulp_distances import RowMoves, coarser, row_moves, stored_alike
 from isologit.tokens.categories import CATEGORIES
 
 # Rows that are listed from either end of the distances.
@@ -128,31 +128,43 @@ def rows_of_one_matrix(
     )
 
 
-def rows_of_figures(before: Side, after: Side, two: tuple[Partition, Partition]) -> RowsFound:
-    """Say which rows certainly differ, by figures of their entries and by the classes.
+def rows_of_figures(
+    before: Side, after: Side, by_value: tuple[Partition, Partition], format_: Format | None
+) -> RowsFound:
+    """Say which rows certainly moved, by figures of their entries and by the classes.
+
+    As many at most as `rows_of_models` would find: a row counts where an entry certainly has a
+    distance of 1 at least, or is NaN in one of the two alone.
 
     Parameters
     ----------
     before, after
         Sides of one width, one of which at least has no weights.
-    two
-        Their row classes, of the rows that both have.
+    by_value
+        Their classes of rows of equal values, of the rows that both have.
+    format_
+        The format whose numbers are counted; None stands for the coarser of the two.
     """
-    n_rows = two[0].n_tokens
-    one, other = before.facts().matrix, after.facts().matrix
+    n_rows = by_value[0].n_tokens
+    one, other = (parse_format(each.facts().matrix.values_dtype) for each in (before, after))
+    counted = format_ or coarser(one, other)
+    # Else values may differ and be rounded to one.
+    kept = counted.holds(one) and counted.holds(other)
     left, right = before.figures(), after.figures()
     usable = [
         name
         for name in FIGURES
-        if name in left
-        and name in right
-        and (name not in ROUNDED or one.values_dtype == other.values_dtype)
+        if name in left and name in right and (name not in ROUNDED or (kept and one == other))
     ]
-    differs = {name: _unlike(left[name][:n_rows], right[name][:n_rows]) for name in usable}
-    # Of one stored format alone do unlike bits mean that a row moved; with biases or scales, which
-    # row classes count, that it moved or one of these.
-    alike = one.dtype == other.dtype and not has_scales_beside(one)
-    alike = alike and before.bias is None and after.bias is None
+
+    def figure(of: Mapping[str, Float64s], name: str) -> Float64s:
+        # Rounding keeps the order: the extreme of the rounded entries is the extreme, rounded.
+        values = of[name][:n_rows]
+        return values if name in ROUNDED else round_to(values, counted)
+
+    differs = {name: _unlike(figure(left, name), figure(right, name)) for name in usable}
+    # With biases, which classes count, unlike classes mean that a row moved or one of these.
+    alike = kept and before.bias is None and after.bias is None
     why = (
         "a result directory holds no rows: equal figures do not show that a row is the same, but "
         "unlike ones show that it is not"
@@ -162,7 +174,7 @@ def rows_of_figures(before: Side, after: Side, two: tuple[Partition, Partition])
     seen = np.zeros(n_rows, dtype=np.bool_)
     for mask in differs.values():
         seen |= mask
-    more = _moved_by_classes(*two, seen) if alike else 0
+    more = _moved_by_classes(*by_value, seen) if alike else 0
     return RowsFound(
         why=why,
         moved_at_least=MovedAtLeast(
@@ -197,7 +209,7 @@ def _how(before: Matrix, after: Matrix) -> str:
 
 
 def _moved_by_classes(before: Partition, after: Partition, seen: Mask) -> int:
-    """Return how many rows moved at least, beside those that were seen to, by row classes alone.
+    """Return how many rows moved at least, beside those that were seen to, by classes alone.
 
     Tokens that share their class before and after move together, or not at all. Of the pieces that
     a class of before is in after, all of which had one row, one at most still has it; of those that

@@ -25,7 +25,7 @@ from isologit.findings import (
     RowFacts,
 )
 from isologit.numerics import exact
-from isologit.numerics.formats import Float64s
+from isologit.numerics.formats import FORMATS, Float64s
 from isologit.numerics.scan import scan_rows
 from isologit.record import Model, Record
 from isologit.result_files import SUMMARY, TABLE, damaged, read_summary, read_table
@@ -47,6 +47,8 @@ _COLUMNS: dict[str, pa.DataType] = {
     "category": pa.string(),
     "reserved_name": pa.bool_(),
 }
+# What values are of, however they are stored.
+_VALUES = tuple(format_.name for format_ in FORMATS)
 _LONGEST_SHOWN = 24
 
 Mask = npt.NDArray[np.bool_]
@@ -209,11 +211,16 @@ def open_side(spec: str, settings: Settings, arrived: Arrived = nothing) -> Subj
     IsologitError
         The model cannot be read.
     """
-    # Of the two files that make a result directory; a model's has neither. os.path's own is false,
-    # and no error, for names too long.
-    if any(os.path.isfile(os.path.join(spec, name)) for name in (SUMMARY, TABLE)):  # noqa: PTH113, PTH118
+    # One of the two is half of a result directory, unless a model has a file of that name.
+    summary, table, model = (_has(spec, name) for name in (SUMMARY, TABLE, "config.json"))
+    if (summary and table) or ((summary or table) and not model):
         return read_side(Path(spec), settings)
     return open_subject(spec, settings, arrived)
+
+
+def _has(directory: str, name: str) -> bool:
+    # os.path's own is false, and no error, for names too long.
+    return os.path.isfile(os.path.join(directory, name))  # noqa: PTH113, PTH118
 
 
 def read_side(directory: Path, settings: Settings) -> Results:
@@ -227,6 +234,10 @@ def read_side(directory: Path, settings: Settings) -> Results:
                 f"{shown(str(directory))} is about the {what} {shown(got)}, and what is compared "
                 f"is {shown(wanted)}. Audit that model again with --{what} {shown(wanted)}"
             )
+    if matrix.values_dtype not in _VALUES:
+        raise damaged(
+            directory / SUMMARY, f"values_dtype {shown(matrix.values_dtype)}", " or ".join(_VALUES)
+        )
     columns = read_table(directory, matrix, _COLUMNS)
     labels = columns["row_class"].to_numpy()
     rows = Partition.of_keys(labels)

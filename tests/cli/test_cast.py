@@ -93,6 +93,23 @@ def test_rules_of_8_bit_floats_are_named(tmp_path: Path) -> None:
         assert "saturate" not in entries
 
 
+def test_rows_and_margins_that_are_no_numbers_are_told_in_words(tmp_path: Path) -> None:
+    values = gaussian(40, 32) * 1e30
+    values[0, 0] = values[1, 1] = np.inf
+    ran = isologit("cast", write_llama(tmp_path / "m", values), "--to", "f16", "--to", "q8_0")
+    f16, q8_0 = ran.section("What becomes of the entries [exact]")
+    assert f16.endswith(", 38 finite rows left with an infinity or a NaN")
+    assert q8_0.endswith(", 38 finite rows left with an infinity or a NaN")
+    ran = isologit("cast", write_llama(tmp_path / "m", values), "--to", "q8_0")
+    assert "no logit is a number" in ran.out
+    values = gaussian(40, 32)
+    values[0, 0] = values[1, 1] = np.inf
+    ran = isologit("cast", write_llama(tmp_path / "m", values), "--to", "q8_0")
+    flips = ran.section("Flips by q8_0 [sampled (100)]")
+    assert any("the other's logit is no number" in line for line in flips)
+    assert "nan" not in ran.out
+
+
 def test_a_format_that_is_not_possible_is_listed_or_alone_an_error(tmp_path: Path) -> None:
     model = write_llama(tmp_path / "m", gaussian(40, 24))
     ran = isologit("cast", model, "--to", "q8_0", "--to", "bf16", "--states", 2)

@@ -58,6 +58,10 @@ def test_what_is_no_number_does_not_win() -> None:
 
 
 def test_infinite_logits_tie() -> None:
-    matrix = Matrix.of_values([[1.0], [60000.0], [50000.0]], F16)
+    matrix = Matrix.of_values([[1.0], [60000.0], [50000.0], [np.nan]], F16)
     states = Matrix.of_values([[2.0]], F16)
     assert winners(matrix, states, F16).tolist() == [1]
+    h = states.row(0).values
+    assert margin(matrix, 1, 2, h, F16) == 0
+    assert margin(matrix, 1, 0, h, F16) == np.inf
+    assert margin(matrix, 1, 3, h, F16) is None

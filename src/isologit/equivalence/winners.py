@@ -56,12 +56,14 @@ def _parts(hidden_states: Matrix, step: int) -> Iterator[tuple[int, Matrix]]:
 
 def margin(
     matrix: Matrix, winner: int, other: int, hidden_state: Float64s, logit_format: Format
-) -> float:
+) -> float | None:
     """Return the difference of two tokens' exact rounded logits at a state.
 
-    Exact, but for the subtraction's own rounding to binary64.
+    Exact, but for the subtraction's own rounding to binary64. 0 of two infinities of one sign,
+    which tie; None where one of the logits is no number.
     """
     ids = np.array([winner, other], dtype=np.intp)
     values, _ = exact.decided_dots(matrix, ids, hidden_state, logit_format)
-    with np.errstate(invalid="ignore"):
-        return float(values[0] - values[1])
+    if np.isnan(values).any():
+        return None
+    return 0.0 if values[0] == values[1] else float(values[0] - values[1])

@@ -140,8 +140,7 @@ def _holds(to: Format, matrix: Matrix) -> bool:
     if isinstance(coding, ScaledFloat8) and coding.scale is None:
         # At most 4 significant bits, of 2^−17 to 57,344: each of the formats here has them all.
         return True
-    own = matrix.format
-    return to.precision >= own.precision and to.max_exponent >= own.max_exponent
+    return to.holds(matrix.format)
 
 
 def _to_float8(matrix: Matrix, to: Float8, rules: Rules) -> Cast:

@@ -70,6 +70,10 @@ class Format:
         """Bytes a stored word."""
         return self.bits // 8
 
+    def holds(self, other: "Format") -> bool:
+        """Return whether every value of another format is one of this."""
+        return self.precision >= other.precision and self.max_exponent >= other.max_exponent
+
 
 BF16 = Format("bf16", "BF16", "bfloat16", 16, 8, 127)
 F16 = Format("f16", "F16", "float16", 16, 11, 15)

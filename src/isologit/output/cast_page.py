@@ -145,6 +145,9 @@ def _entries(findings: Casts) -> list[str]:
         if facts.overflow is not None and (entries.overflowed or facts.scaling == "none"):
             becomes = _TOO_LARGE[facts.overflow]
             parts.append(f"{_part(entries.overflowed, entries.total)} {becomes}")
+        if facts.made_non_finite:
+            rows = counted(facts.made_non_finite, "finite row")
+            parts.append(f"{rows} left with an infinity or a NaN")
         told.append(f"{name}: {', '.join(parts)}")
     return told or ["Every number is kept"]
 
@@ -216,13 +219,17 @@ def _flip(flip: Flip, dtype: str) -> str:
     names = [str(i) for i in (flip.before, flip.after)]
     if flip.tokens is not None:
         names = [f"{i} {shown}" for i, shown in zip(names, flip.tokens, strict=True)]
-    if flip.margin_before is None or flip.margin_after is None:
+    if min(flip.before, flip.after) < 0:
         return f"state {flip.state}: {names[0]}, then {names[1]} (−1: no logit is a number)"
-    before, after = (
-        "tied" if margin == 0 else f"ahead by {sentences.number(margin, dtype, 4)}"
-        for margin in (flip.margin_before, flip.margin_after)
-    )
+    before, after = (_ahead(each, dtype) for each in (flip.margin_before, flip.margin_after))
     return f"state {flip.state}: {names[0]} ({before}), then {names[1]} ({after})"
+
+
+def _ahead(margin: float | None, dtype: str) -> str:
+    """Return how far a winner is ahead of the other one."""
+    if margin is None:
+        return "the other's logit is no number"
+    return "tied" if margin == 0 else f"ahead by {sentences.number(margin, dtype, 4)}"
 
 
 def _schemes(findings: Casts) -> list[str]:
