@@ -138,7 +138,12 @@ def test_it_ends_where_no_state_can_tell_more(tmp_path: Path) -> None:
     assert (without.meet.told_apart_all, without.meet.distinct) == (True, V - 1)
     assert (without.states.n, without.states.asked) == (3, K)
     # Nothing that other states could add: what was found of some holds for all.
-    assert without.claims == {"rows": EXACT, "meet": EXACT, "meet.growth": sampled(3)}
+    assert without.claims == {
+        "rows": EXACT,
+        "states": EXACT,
+        "meet": EXACT,
+        "meet.growth": sampled(3),
+    }
     # The certificate needs every state.
     whole = found(model, RandomStates(K, 0))
     assert whole.states is not None
@@ -150,6 +155,7 @@ def test_it_ends_where_no_state_can_tell_more(tmp_path: Path) -> None:
 def test_claims_say_what_was_sampled(model: str, tmp_path: Path) -> None:
     assert found(model, RandomStates(K, 0)).claims == {
         "rows": EXACT,
+        "states": EXACT,
         "meet": sampled(K),
         "meet.growth": sampled(K),
         "greedy": "certified bound",
@@ -159,6 +165,7 @@ def test_claims_say_what_was_sampled(model: str, tmp_path: Path) -> None:
     of_file = found(model, read_states(tmp_path / "h.npy"))
     assert of_file.claims == {
         "rows": EXACT,
+        "states": EXACT,
         "meet": EXACT,
         "meet.growth": EXACT,
         "greedy": "certified bound",
