@@ -66,7 +66,7 @@ def test_what_another_schema_wrote_is_refused(
 ) -> None:
     write_kept(tmp_path / "kept", KEPT)
     monkeypatch.setattr(resume_file, "SCHEMA", "isologit.many-states/9")
-    with pytest.raises(ResultsError, match="its schema is not isologit.many-states/9"):
+    with pytest.raises(ResultsError, match="its schema is not"):
         read_kept(tmp_path / "kept")
 
 
