@@ -11,6 +11,7 @@ from checkpoints import gaussian, write_llama
 from cli.command import isologit
 from isologit.certificates import CertificateTable, certifier_of, notes
 from isologit.checkpoint.head import LogitScale
+from isologit.equivalence.device_sums import MOST_TERMS
 from isologit.equivalence.greedy import InFormat, TopToken
 from isologit.equivalence.rows import row_classes
 from isologit.numerics.formats import BF16, F32
@@ -87,3 +88,9 @@ def test_a_head_that_scales_the_state_and_not_the_bias_has_no_certificate(
     subject = replace(subject, head=head)
     assert (certifier_of(subject, row_classes(head.matrix, bias)) is not None) == certified
     assert ("no greedy certificate" not in notes(subject)[0]) == certified
+
+
+def test_of_too_many_terms_there_is_no_certificate(tmp_path: Path) -> None:
+    model = write_llama(tmp_path / "m", np.ones((2, MOST_TERMS)))
+    found = isologit("classes", model, "--token", 1, "--json").json
+    assert found["greedy"] is None

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isologit.checkpoint.head import Head
-from isologit.equivalence.device_sums import ROUNDING, TRUNCATING
+from isologit.equivalence.device_sums import MOST_TERMS, ROUNDING, TRUNCATING
 from isologit.equivalence.greedy import Certifier, TopToken, Verdict, output_formats
 from isologit.equivalence.rows import RowClasses
 from isologit.equivalence.states import State
@@ -25,8 +25,10 @@ _LISTED = 8
 
 
 def _why_none(head: Head) -> str | None:
-    """Return why products with the state do not tell the order of the logits, if they do not."""
+    """Return why nothing can be certified of a head, if nothing can."""
     scale = head.scale
+    if head.matrix.width >= MOST_TERMS:
+        return f"no order of so many terms is bounded (d = {head.matrix.width:,})"
     if scale is None:
         return None
     if scale.multiply <= 0:
@@ -37,7 +39,7 @@ def _why_none(head: Head) -> str | None:
 
 
 def certifier_of(subject: Subject, rows: RowClasses) -> Certifier | None:
-    """Return what certifies states of a model; None where its head changes the order."""
+    """Return what certifies states of a model; None where nothing can be."""
     head = subject.head
     if _why_none(head) is not None:
         return None

@@ -18,7 +18,7 @@ from isologit.equivalence.near_twins import (
     nearest_of,
     widest_gap,
 )
-from isologit.equivalence.norm_range import MEAN_RATIO, NormRange
+from isologit.equivalence.norm_range import MEAN_RATIO, ComputedNorm, NormRange
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import RowClasses, row_classes
 from isologit.equivalence.states import token_id_list
@@ -85,7 +85,7 @@ def near_twins(
     Raises
     ------
     UnclearHeadError
-        The final norm is not known, and none is assumed.
+        The final norm is not known, and none is assumed; or it is wider than its bounds cover.
     TokenIdError
         A token that is asked for is no row of W.
     IsologitError
@@ -116,6 +116,12 @@ def near_twins_of(
     if token_ids:
         token_id_list(list(token_ids), head.matrix.n_tokens, "--token")
     norm_range, norm = _norm(subject, assume)
+    if not ComputedNorm.covers(norm_range):
+        raise UnclearHeadError(
+            f"{shown(subject.checkpoint.spec)}: nothing bounds what a norm over "
+            f"{norm_range.width:,} values rounds in binary32; expected a narrower matrix. "
+            "isologit classes finds what is equal without a norm"
+        )
     gap = Gap.of(head, norm_range, subject.logit_format)
     reading = token_steps.begin_reading(subject)
     progress("row classes")

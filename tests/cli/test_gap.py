@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import gaussian, write_llama, write_matrix
+from checkpoints import gaussian, write_llama, write_matrix, write_tensors
 from cli.command import isologit
 from isologit.demo import checkpoint_path
 from isologit.errors import TokenIdError, UnclearHeadError
@@ -133,3 +133,15 @@ def test_a_gap_beyond_all_numbers_is_no_fault(model: Path) -> None:
     for within in ("1e200", "1e308"):
         found = isologit("gap", model, "--within", within, "--json").json
         assert found["n_pairs"] == 265 * 264 // 2
+
+
+def test_rows_too_wide_for_the_bounds_are_told_of_in_one_line(tmp_path: Path) -> None:
+    values = np.ones((2, 123_356))
+    tensors = {"wte.weight": values, "ln_f.weight": values[0]}
+    config = {"model_type": "gpt2", "tie_word_embeddings": True, "layer_norm_epsilon": 1e-5}
+    wide = write_tensors(tmp_path / "m", tensors, config=config)
+    ran = isologit("gap", wide)
+    assert (ran.code, len(ran.err.splitlines())) == (UnclearHeadError.exit_code, 1)
+    assert "nothing bounds what a norm over 123,356 values rounds" in ran.err
+    state = isologit("classes", wide, "--token", 0, "--json").json["state"]
+    assert (state["reachable"], state["norm_ratio"]) == (None, None)

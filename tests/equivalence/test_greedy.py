@@ -380,6 +380,21 @@ def test_with_a_bias_too_numbers_beyond_a_narrow_format_tie_at_its_infinity(sign
     assert found["f32"].verdict == "certain"
 
 
+def test_the_bias_is_a_term_of_the_sum_and_counts_in_its_size() -> None:
+    """In binary32 1 + 2⁻²⁶ is 1, and so is 2⁻²⁶ + 1."""
+    for rows, bias in (([[1.0], [1.0]], [2.0**-26, 0.0]), ([[2.0**-26], [0.0]], [1.0, 1.0])):
+        found = certificate(rows, [1.0], BF16, bias=bias)
+        assert found.token_id == 0
+        assert found.formats["f32"].verdict == "tied"
+
+
+def test_a_token_that_rounding_before_the_bias_lifts_to_the_top_is_looked_at() -> None:
+    """1003 is 1004 in bfloat16, and with its bias 2 instead of 1."""
+    found = certificate([[2.0], [1.5], [1003.0]], [1.0], F32, bias=[0.0, 0.0, -1002.0])
+    assert found.formats["bf16"].verdict == "order-dependent"
+    assert found.formats["f32"].verdict == "certain"
+
+
 def test_what_may_overflow_binary32_is_never_certain() -> None:
     rows = np.array([[2.0**100, 0, 0], [1, 2.0**120, -(2.0**120)]])
     found = certificate(rows, [1.0, 200.0, 200.0], F32).formats["f32"]

@@ -153,3 +153,12 @@ def test_the_bound_on_products_sums_up_that_of_the_entries() -> None:
         x = round_to(rng.normal(size=D) + 3.0, BF16)
         off = abs(delta @ (computed(found, x, BF16) - real(found, x)))
         assert off <= bound.of_products(found, delta)
+
+
+def test_the_widest_rows_that_a_bound_covers_are_told() -> None:
+    for kind, widest in (("layer", 123_355), ("rms", 8_388_603)):
+        for d, covered in ((widest, True), (widest + 1, False)):
+            wide = NormRange(kind, np.broadcast_to(1.0, d), None, 1e-5)  # type: ignore[arg-type]
+            assert ComputedNorm.covers(wide) is covered
+    with pytest.raises(ValueError, match="8388604"):
+        ComputedNorm.of(wide, F32)

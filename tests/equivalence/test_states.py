@@ -236,8 +236,8 @@ def test_a_state_is_not_called_short_for_what_gamma_kills() -> None:
 
 def test_a_state_is_not_called_long_or_short_for_what_its_format_lost() -> None:
     gamma = np.full(4, 2.0**-24)
-    for size in (1.0, 2.0):
-        assert not pre_norm(np.full(4, size * 2.0**-24), F16, gamma=gamma)
+    # Anything from 0.7 to 2.1 rounds to this.
+    assert not pre_norm(np.full(4, 2.0**-24), F16, gamma=0.7 * gamma)
     assert not pre_norm(np.zeros(4), F16, gamma=gamma / 4)
     assert pre_norm(np.full(4, 2.0**-20), F16, gamma=gamma)
 

@@ -7,6 +7,7 @@ import pytest
 
 from isologit.across_states import Kept
 from isologit.errors import OutputWriteError, ResultsError
+from isologit.output import resume_file
 from isologit.output.resume_file import read_kept, write_kept
 
 KEPT = Kept(
@@ -45,14 +46,28 @@ def test_a_file_that_is_cut_anywhere_is_refused(tmp_path: Path) -> None:
             read_kept(path)
 
 
-def test_parts_that_contradict_one_another_are_refused(tmp_path: Path) -> None:
+def test_a_file_with_any_byte_changed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     write_kept(path, KEPT)
-    path.write_bytes(path.read_bytes().replace(b'"n_states":"3"', b'"n_states":"4"'))
-    with pytest.raises(ResultsError, match="contradict one another"):
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ResultsError, match="Name another file"):
+            read_kept(path)
+    path.write_bytes(content.replace(b'"n_states":"3"', b'"n_states":"4"'))
+    with pytest.raises(ResultsError, match="changed or damaged"):
         read_kept(path)
     with pytest.raises(ResultsError):
         read_kept(tmp_path)
+
+
+def test_what_another_schema_wrote_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_kept(tmp_path / "kept", KEPT)
+    monkeypatch.setattr(resume_file, "SCHEMA", "isologit.many-states/9")
+    with pytest.raises(ResultsError, match="its schema is not"):
+        read_kept(tmp_path / "kept")
 
 
 def test_a_place_that_refuses_keeps_the_earlier_file(

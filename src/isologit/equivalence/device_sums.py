@@ -53,11 +53,11 @@ class SumModel:
 
     def factor(self, n_terms: int, *, exact_products: bool) -> Fraction:
         """Return what S is multiplied with: the bound of a sum of so many terms, exactly."""
+        if n_terms > MOST_TERMS:
+            raise ValueError(f"{n_terms} terms are more than a sum in binary32 is bounded for")
         if not self.truncating and exact_products:
             return (n_terms - 1) * _U
         share = n_terms * _U * (4 if self.truncating else 1)
-        if 2 * share > 1:
-            raise ValueError(f"{n_terms} terms are more than a sum in binary32 is bounded for")
         return share / (1 - share)
 
 
@@ -82,6 +82,10 @@ TRUNCATING: Final = SumModel(
     True,
 )
 MODELS: Final = (ROUNDING, TRUNCATING)
+
+
+#: More terms than these are bounded in no useful way.
+MOST_TERMS: Final = 1 << 21
 
 
 def products_are_exact(rows: Format, state: Format) -> bool:

@@ -209,9 +209,9 @@ def reachability(state: State, norm: FinalNorm) -> Reachability:
     """Say whether a final norm can output a state, in real arithmetic or as it is computed.
 
     What a norm outputs is in `isologit.equivalence.norm_range`; what it computes may lie a little
-    outside of that set, and counts as reachable within the proved bounds of `ComputedNorm`, for the
-    coarsest format that holds the state. Where γ is 0 the state says nothing of u: RMSNorm may then
-    have any value there, and LayerNorm's are as small as the mean allows.
+    outside of that set, and counts as reachable within the proved bounds of `ComputedNorm`, for
+    whichever format that holds the state they are widest. Where γ is 0 the state says nothing
+    of u: RMSNorm may then have any value there, and LayerNorm's are as small as the mean allows.
     """
     if norm.kind not in ("rms", "layer"):
         return Reachability(None, None, "the final norm is not known, so neither is its range")
@@ -219,16 +219,18 @@ def reachability(state: State, norm: FinalNorm) -> Reachability:
     norm_range = NormRange.of(norm, len(h))
     if norm_range is None or not np.isfinite(h).all():
         return Reachability(False, None, "the state or the norm's weight is not finite")
-    format_ = min(
-        (f for f in FORMATS if np.array_equal(round_to(h, f), h)), key=lambda f: f.precision
-    )
-    computed = ComputedNorm.of(norm_range, format_)
-    if not computed.holds_beta(norm_range, h):
+    if not ComputedNorm.covers(norm_range):
+        return Reachability(None, None, f"nothing bounds what a norm over {len(h):,} values rounds")
+    # Of bfloat16 and float16 one is coarser, and the other ends sooner.
+    computed = [
+        ComputedNorm.of(norm_range, f) for f in FORMATS if np.array_equal(round_to(h, f), h)
+    ]
+    if not any(each.holds_beta(norm_range, h) for each in computed):
         return Reachability(
             False, None, "it is not what the norm adds in a dimension that its weight kills"
         )
     inner = norm_range.inner(h)
-    moved = computed.of_states(norm_range, inner)
+    moved = np.max([each.of_states(norm_range, inner) for each in computed], axis=0)
     n_killed = int((norm_range.gamma == 0).sum())
     square, total = inner @ inner, inner.sum()
     if norm.kind == "layer" and n_killed:

@@ -67,7 +67,7 @@ def _verdict(findings: GapFindings) -> str:
 
 def _meaning(findings: GapFindings) -> list[str]:
     ratio = math.exp(min(findings.within_nats, 700))
-    near = f"{ratio:.4g}" if ratio < 1e6 else "e to it"
+    near = f"{ratio:.4g}" if ratio < 1e6 else f"exp({findings.within_nats:g})"
     return [
         "The gap of two tokens is the most by which their logits differ over all that the final "
         "norm outputs; at temperature 1 the ratio of their probabilities lies between exp(−gap) "

@@ -1,16 +1,20 @@
 """The file that a run over many states keeps what it knows in: written whole or not at all.
 
 Safetensors: ``labels`` int32 [V], and a tensor a figure, ``[n, …]``, under ``state.…``; the rest is
-JSON in the metadata.
+JSON in the metadata, with a digest of all, so that nothing is built on a file that was damaged.
 """
 
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -19,6 +23,7 @@ from isologit.errors import OutputWriteError, ResultsError
 
 SCHEMA = "isologit.many-states/1"
 _FIGURE = "state."
+_DIGEST = "content_sha256"
 
 
 def write_kept(path: Path, kept: Kept) -> None:
@@ -41,6 +46,7 @@ def write_kept(path: Path, kept: Kept) -> None:
         "growth": json.dumps(kept.growth),
         "last_growth": str(kept.last_growth),
     }
+    about[_DIGEST] = _digest(tensors, about)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(save(tensors, about))
@@ -69,14 +75,16 @@ def read_kept(path: Path) -> Kept | None:
         content = path.read_bytes()
         tensors = load(content)
         about = _metadata(content)
+        if about.pop(_DIGEST, None) != _digest(tensors, about):
+            raise ValueError("it was changed or damaged since")
         n_states = int(about["n_states"])
         columns = {
             name.removeprefix(_FIGURE): tensor
             for name, tensor in tensors.items()
             if name.startswith(_FIGURE)
         }
-        if about["schema"] != SCHEMA or any(len(c) != n_states for c in columns.values()):
-            raise ValueError("its parts contradict one another")
+        if about["schema"] != SCHEMA:
+            raise ValueError(f"its schema is not {SCHEMA}")
         return Kept(
             identity={str(k): str(v) for k, v in json.loads(about["identity"]).items()},
             n_states=n_states,
@@ -91,6 +99,15 @@ def read_kept(path: Path) -> Kept | None:
             f"{path} is not what an earlier run with --resume left: {error}; expected such a file, "
             "or none. Name another file"
         ) from error
+
+
+def _digest(tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, str]) -> str:
+    """Return a digest of names, forms and contents, whatever order a file has them in."""
+    digest = sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensor).tobytes())
+    return digest.hexdigest()
 
 
 def _metadata(content: bytes) -> dict[str, str]:

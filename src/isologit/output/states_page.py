@@ -78,17 +78,21 @@ def _meet(facts: MeetFacts) -> list[str]:
         )
         return [
             f"{first}; no state can tell more",
-            f"  {counted(facts.distinct, 'class', 'classes')}, as many as distinct rows; the last "
-            f"were told apart by state {facts.last_growth:,}",
+            f"  {counted(facts.distinct, 'class', 'classes')}, as many as distinct rows"
+            + _last(facts, "; the last were told apart by state "),
         ]
     return [
         f"{counted(facts.tokens_in_classes, 'token')} in "
         f"{counted(facts.classes, 'class', 'classes')} of two or more: {facts.rows_classes:,} of "
         f"these are one row class, {facts.joined:,} hold different rows",
         f"  {counted(facts.distinct, 'class', 'classes')} in all, of "
-        f"{facts.distinct_rows:,} distinct rows: {facts.distinct_rows - facts.distinct:,} fewer; "
-        f"the last tokens were told apart by state {facts.last_growth:,}",
+        f"{facts.distinct_rows:,} distinct rows: {facts.distinct_rows - facts.distinct:,} fewer"
+        + _last(facts, "; the last tokens were told apart by state "),
     ]
+
+
+def _last(facts: MeetFacts, told: str) -> str:
+    return f"{told}{facts.last_growth:,}" if facts.last_growth else "; no state told any apart"
 
 
 def _classes(facts: MeetFacts) -> list[RenderableType]:
@@ -159,7 +163,7 @@ def _one(facts: GreedyFacts) -> Table:
             _kept_in(share),
             here.verdict,
             here.if_truncated,
-            f"{here.margin_ulp:.3g} ULP",
+            f"{here.margin_ulp:.3g} ULP" if state.runner_up is not None else "no other",
             f"{counted(here.n_top, 'token')} {sentences.ids(here.top_ids, 4)}",
         )
     return table
