@@ -343,12 +343,13 @@ def _claims(pairs: NearPairs) -> dict[str, str]:
 def _assumptions(norm: GapNorm) -> list[str]:
     """Return what the figures hold under."""
     told = [
-        "gap_nats is the supremum over the norm's outputs in real arithmetic, and an upper bound "
-        "over prompts: no prompt need reach it",
+        "gap_nats is the supremum over the norm's outputs in real arithmetic, to a relative 1e-12, "
+        "and an upper bound over prompts: no prompt need reach it",
         "logits are real products with the stored rows, without the rounding of the product itself",
         "gap_nats_computed: the norm's statistics are summed in binary32 or finer, in any order, "
         f"its root within 2 ulp, its output rounded to {norm.compute_dtype} at every step; nothing "
-        "overflows, and squares that underflow are nothing beside ε",
+        "overflows, no number below the normal range is flushed to 0, and squares that underflow "
+        "are nothing beside ε",
     ]
     if norm.kind == "layer":
         told.append(

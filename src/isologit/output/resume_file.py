@@ -68,8 +68,16 @@ def read_kept(path: Path) -> Kept | None:
     ------
     ResultsError
         There is a file, and it is none that `write_kept` wrote.
+    OutputWriteError
+        There is none, and no directory to write it to.
     """
     if not os.path.lexists(path):
+        if not path.parent.is_dir():
+            # Else the first part would be computed, and then lost.
+            raise OutputWriteError(
+                f"{path} cannot be written: {path.parent} is no directory. Make it, or name a file "
+                "elsewhere for --resume"
+            )
         return None
     try:
         content = path.read_bytes()
