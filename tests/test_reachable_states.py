@@ -148,7 +148,7 @@ def test_what_the_head_of_a_model_that_scales_the_state_gets_is_not_called_pre_n
             notes = printed("classes", model, "--state", tmp_path / "h.npy")["notes"]
             assert any("pre-norm" in note for note in notes) == warned
             assert any("multiplies the norm's output" in note for note in notes)
-    # Random ones are what the norm outputs; the model's head gets them scaled and rounded once more.
+    # Random ones are what the norm outputs; the head gets them scaled and rounded once more.
     notes = printed("classes", model, "--random", 3)["notes"]
     assert any("the random states are outputs of the norm: the model scales" in n for n in notes)
 

@@ -363,8 +363,8 @@ class _Run:
             notes += before_the_head_notes(head)
         elif head.scale is not None and head.scale.applies_to == "state":
             notes.append(
-                f"the random states are outputs of the norm: the model scales them ({head.scale.source}) "
-                "and rounds them before the head, and ties there may be others"
+                "the random states are outputs of the norm: the model scales them "
+                f"({head.scale.source}) and rounds them before the head, so ties may be others"
             )
         after = {"bias": head.bias, "scale": head.scale, "softcap": head.softcap}
         named = [name for name, there in after.items() if there is not None]
