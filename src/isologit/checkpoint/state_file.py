@@ -17,6 +17,8 @@ from isologit.numerics.formats import Float64s, decode, parse_format
 
 # What the documented capture names them, and what the seed names its own.
 _PREFERRED = ("hidden_states", "cluster_centroid")
+# What never-top's witnesses are called where the norm's β counts.
+_INNER = "inner_states"
 
 # Some states as stored, as values.
 _Decoded = Callable[[npt.NDArray[Any]], Float64s]
@@ -63,7 +65,8 @@ def read_state(path: Path, index: int | None = None) -> Float64s:
             f"{path} holds {states.n_states} states; choose one with --index N, from 0"
         )
     if index is not None and index >= states.n_states:
-        raise StateError(f"{path} holds {states.n_states} states; --index {index} is beyond them")
+        held = "one state" if states.n_states == 1 else f"{states.n_states} states"
+        raise StateError(f"{path} holds {held}; --index {index} is beyond: they are counted from 0")
     state: Float64s = states.part(index or 0, (index or 0) + 1)[0]
     return state
 
@@ -86,8 +89,11 @@ def read_states(path: Path) -> StoredStates:
         raise StateError(f"{path} is not a file; expected a hidden state in .npy or .safetensors")
     array, decoded = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
     if array.ndim not in (1, 2) or 0 in array.shape:
+        hint = ". Save one state a row: reshape(-1, d)" if array.ndim > 2 else ""
+        if 0 in array.shape:
+            hint = ", and at least one state in it"
         raise StateError(
-            f"{path} holds an array of shape {list(array.shape)}; expected [d] or [K, d]"
+            f"{path} holds an array of shape {list(array.shape)}; expected [d] or [K, d]{hint}"
         )
     rows = array.reshape(-1, array.shape[-1])
     return StoredStates(
@@ -118,8 +124,14 @@ def _read_safetensors(path: Path) -> tuple[npt.NDArray[Any], _Decoded]:
             name = next(iter(tensors))
         if name is None:
             held = ", ".join(sorted(tensors)[:8]) or "nothing"
+            hint = f"Save them alone, or as {_PREFERRED[0]}"
+            if _INNER in tensors:
+                hint = (
+                    "These are the u of never-top's witnesses, before the norm's weight and bias: "
+                    f"save γ ⊙ u + β as {_PREFERRED[0]}"
+                )
             raise StateError(
-                f"{path} holds {held}; expected one tensor, or one named {_PREFERRED[0]}"
+                f"{path} holds {held}; expected one tensor, or one named {_PREFERRED[0]}. {hint}"
             )
         return _decode(source, tensors[name])
     except CheckpointError as error:

@@ -24,10 +24,10 @@ from isologit.errors import IsologitError
 COMMANDS = {
     "demo": "Audit the embedded checkpoint.",
     "audit": "Analyse a checkpoint: row classes, cluster, logit classes.",
-    "classes": "Row classes; with a state, the logit classes there.",
+    "classes": "Row classes; at one hidden state or many, the logit classes there.",
     "inspect": "Tensors, the head and why; reads headers alone.",
     "cast": "What casting W to other formats would merge.",
-    "gap": "Near twins: tokens that no reachable state tells apart.",
+    "gap": "Near twins: tokens that no reachable state drives far apart.",
     "never-top": "Tokens that can never be the one argmax, with proof.",
     "tokens": "Who the tokens are; which no text reaches or training knew.",
     "diff": "Classes and rows of two checkpoints: born, merged, frozen, moved.",

@@ -1,12 +1,11 @@
 """The pages of ``cache``: what is kept of hub models, and what was removed."""
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from isologit.cache import Cache, Removed
 from isologit.output import sentences
-from isologit.output.parts import text
+from isologit.output.parts import PlainTable, text
 
 
 def cache_page(findings: Cache) -> RenderableType:
@@ -15,9 +14,9 @@ def cache_page(findings: Cache) -> RenderableType:
     first = Text(f"{used} in {findings.directory}")
     if not findings.entries:
         return Group(first)
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     for column in ("model", "commit", "file", "tensor"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     table.add_column("bytes", justify="right")
     table.add_column("last used (UTC)")
     for entry in findings.entries:

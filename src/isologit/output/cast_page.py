@@ -1,7 +1,6 @@
 """The page of ``cast``: a line a format, then the entries, the classes born and the flips."""
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from isologit.cast_findings import Born, CastFacts, Casts, Flip
@@ -9,7 +8,7 @@ from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
 from isologit.numerics.cast_formats import is_float8
 from isologit.output import sentences, token_sentences
-from isologit.output.parts import lines, notes_section, section, text
+from isologit.output.parts import PlainTable, lines, notes_section, section, text
 
 # How many formats' classes are shown, the worst first, and how many of each; --json lists all.
 _WORST_FORMATS = 3
@@ -74,9 +73,9 @@ def _states(findings: Casts) -> str:
     return f"{counted(states.n, 'random state')} that {norm} can output, seed {states.seed}"
 
 
-def _table(findings: Casts) -> Table:
+def _table(findings: Casts) -> PlainTable:
     claims = findings.claims
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("format")
     table.add_column("scaling")
     exact = claims["distinct"]
@@ -172,13 +171,13 @@ def _born(findings: Casts) -> list[RenderableType]:
     for name, facts in worst[:_WORST_FORMATS]:
         heading = tagged(f"Classes born by {name}", findings.claims["born"])
         parts += section(heading, [])
-        table = Table(box=None, pad_edge=False)
+        table = PlainTable()
         table.add_column("tokens", justify="right")
         table.add_column("rows before", justify="right")
         table.add_column("token IDs (first 8)")
         with_text = any(each.tokens is not None for each in facts.born)
         if with_text:
-            table.add_column("which", overflow="fold")
+            table.add_column("which")
         for each in facts.born[:_CLASSES_SHOWN]:
             table.add_row(*_class(each))
         parts.append(table)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from isologit.checkpoint.wording import counted, listed
 from isologit.claims import tagged
@@ -21,7 +20,7 @@ from isologit.diff_findings import (
     Regrouped,
     Scaled,
 )
-from isologit.output.parts import lines, notes_section, section, text
+from isologit.output.parts import PlainTable, lines, notes_section, section, text
 from isologit.output.sentences import ids, share
 from isologit.tokens.table import CATEGORY_WORDS
 
@@ -54,11 +53,11 @@ def diff_page(findings: Diff) -> RenderableType:
 
 def series_page(findings: DiffSeries) -> RenderableType:
     """Return a row a step."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("step", overflow="fold")
+    table = PlainTable()
+    table.add_column("step")
     for name in ("classes", "born", "dissolved", "merged", "split", "other", "persistent"):
         table.add_column(name, justify="right")
-    for name in ("frozen", "moved", "median ULP", "max ULP"):
+    for name in ("frozen", "moved", "less than 1 ULP", "median ULP", "max ULP"):
         table.add_column(name, justify="right")
     for step in findings.steps:
         each, moved = step.classes, step.moved
@@ -70,6 +69,7 @@ def series_page(findings: DiffSeries) -> RenderableType:
             f"{each.persistent:,}",
             "" if step.frozen_rows is None else f"{step.frozen_rows:,}",
             _moved_in_series(step),
+            "" if moved is None else f"{moved.below_ulp:,}",
             *(f"{ulp[name]:,}" if name in ulp else "" for name in ("median", "max")),
         ]
         table.add_row(text(f"{step.from_.model.name} → {step.to.model.name}"), *figures)
@@ -162,16 +162,16 @@ def _counted(counts: ClassCounts) -> list[str]:
     return told
 
 
-def _classes_table(found: Sequence[NamedClass | Continued]) -> Table:
+def _classes_table(found: Sequence[NamedClass | Continued]) -> PlainTable:
     told, named = [_what(each) for each in found], any(each.first is not None for each in found)
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("class", justify="right")
     table.add_column("tokens", justify="right")
     table.add_column(f"token IDs (first {_IDS})")
     if any(told):
-        table.add_column("of what", overflow="fold")
+        table.add_column("of what")
     if named:
-        table.add_column("which", overflow="fold")
+        table.add_column("which")
     for each, what in zip(found, told, strict=True):
         label, size = _label_and_size(each)
         row: list[RenderableType] = [label, size, ids(each.token_ids, _IDS)]
@@ -264,7 +264,7 @@ def _frozen(frozen: Frozen, findings: Diff) -> list[str]:
 def _categories(frozen: Frozen) -> list[RenderableType]:
     if frozen.categories is None or frozen.of is None or not frozen.token_ids:
         return []
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("category")
     table.add_column("frozen", justify="right")
     table.add_column("of", justify="right")
@@ -320,8 +320,8 @@ def _scaled(scaled: Scaled) -> str:
     return told + f"; {low if low == high else f'any from {low} to {high}'} does for all"
 
 
-def _histogram(moved: Moved) -> Table:
-    table = Table(box=None, pad_edge=False)
+def _histogram(moved: Moved) -> PlainTable:
+    table = PlainTable()
     table.add_column("ULP", justify="right")
     table.add_column("rows", justify="right")
     for each in moved.histogram:
@@ -331,12 +331,12 @@ def _histogram(moved: Moved) -> Table:
     return table
 
 
-def _rows_table(rows: Sequence[MovedRow]) -> Table:
-    table = Table(box=None, pad_edge=False)
+def _rows_table(rows: Sequence[MovedRow]) -> PlainTable:
+    table = PlainTable()
     for name in ("id", "largest ULP", "entries"):
         table.add_column(name, justify="right")
     if any(row.token is not None for row in rows):
-        table.add_column("token", overflow="fold")
+        table.add_column("token")
     for row in rows:
         figures: list[RenderableType] = [str(row.token_id), f"{row.ulp:,}", f"{row.entries:,}"]
         table.add_row(*figures, *([] if row.token is None else [text(row.token)]))

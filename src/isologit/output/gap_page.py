@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
 from isologit.gap_findings import GapClass, GapFindings, GapNorm, GapPair, TokenTwins
 from isologit.output import token_sentences
-from isologit.output.parts import lines, notes_section, section, text
+from isologit.output.parts import PlainTable, lines, long_table, notes_section, section, text
 
+# Rows of a table that are laid out for the width of the terminal.
+_MOST_LAID_OUT = 1_000
 _SHOWN_CLASSES = 20
 _SHOWN_MEMBERS = 3
 _SHOWN_IDS = 8
@@ -68,6 +69,8 @@ def _verdict(findings: GapFindings) -> str:
 def _meaning(findings: GapFindings) -> list[str]:
     ratio = math.exp(min(findings.within_nats, 700))
     near = f"{ratio:.4g}" if ratio < 1e6 else f"exp({findings.within_nats:g})"
+    if near == "1":
+        near = f"(1 + {math.expm1(findings.within_nats):.4g})"
     return [
         "The gap of two tokens is the most by which their logits differ over all that the final "
         "norm outputs; at temperature 1 the ratio of their probabilities lies between exp(−gap) "
@@ -103,17 +106,22 @@ def _pairs(findings: GapFindings) -> list[RenderableType]:
 
 
 def _pair_table(findings: GapFindings, pairs: Iterable[GapPair]) -> RenderableType:
-    claim = findings.claims["pairs.gap_nats"]
-    table = Table(box=None, pad_edge=False)
-    table.add_column(tagged("gap", claim).replace("[", "\\["), justify="right")
-    table.add_column("as computed", justify="right")
-    for _ in range(2):
-        table.add_column("id", justify="right")
-        table.add_column("token", overflow="fold")
+    gap = tagged("gap", findings.claims["pairs.gap_nats"])
+    rows = []
     for pair in pairs:
         row = [_at_most(pair.gap_nats), _at_most(pair.gap_nats_computed)]
         for token in (pair.a, pair.b):
             row += [str(token), findings.texts.get(str(token), "")]
+        rows.append(row)
+    if len(rows) > _MOST_LAID_OUT:
+        return long_table([gap, "as computed", *(("id", "token") * 2)], rows)
+    table = PlainTable()
+    table.add_column(text(gap), justify="right")
+    table.add_column("as computed", justify="right")
+    for _ in range(2):
+        table.add_column("id", justify="right")
+        table.add_column("token")
+    for row in rows:
         table.add_row(*map(text, row))
     return table
 
@@ -129,10 +137,10 @@ def _classes(findings: GapFindings) -> list[RenderableType]:
         ],
     )
     if chained:
-        table = Table(box=None, pad_edge=False)
+        table = PlainTable()
         for head in ("tokens", "rows", "widest gap"):
             table.add_column(head, justify="right")
-        table.add_column("who", overflow="fold")
+        table.add_column("who")
         for each in chained[:_SHOWN_CLASSES]:
             who = _who(findings, each)
             row = [f"{each.size:,}", f"{each.distinct:,}", _widest(each), who]

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from isologit.checkpoint.wording import counted
 from isologit.inspection import Inspection, TensorFacts
 from isologit.output import sentences
-from isologit.output.parts import lines, notes_section, text
+from isologit.output.parts import PlainTable, lines, notes_section, text
 
 
 def inspection_page(findings: Inspection, *, every_tensor: bool) -> RenderableType:
@@ -36,9 +35,9 @@ def listing_page(findings: Inspection) -> RenderableType:
     )
 
 
-def _tensors(infos: Sequence[TensorFacts], chosen: str | None) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("tensor", overflow="fold")
+def _tensors(infos: Sequence[TensorFacts], chosen: str | None) -> PlainTable:
+    table = PlainTable()
+    table.add_column("tensor")
     table.add_column("dtype")
     table.add_column("shape")
     table.add_column("bytes", justify="right")

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
 from isologit.never_top_findings import CertificateFacts, NeverTop, NeverTopFindings
 from isologit.output import sentences
-from isologit.output.parts import lines, notes_section, section, text
+from isologit.output.parts import PlainTable, lines, notes_section, section, text
 
 _SHOWN = 20
 _DOMAINS = {"all": "all states", "reachable": "reachable states"}
@@ -48,7 +47,7 @@ def _verdict(findings: NeverTopFindings) -> str:
 
 
 def _counts(findings: NeverTopFindings) -> list[RenderableType]:
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = PlainTable(show_header=False)
     for _ in range(3):
         table.add_column()
     table.columns[1].justify = "right"
@@ -89,10 +88,10 @@ def _shadowed(findings: NeverTopFindings) -> list[RenderableType]:
 def _excluded(title: str, tokens: Sequence[NeverTop], claim: str) -> list[RenderableType]:
     if not tokens:
         return []
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("id", justify="right")
-    table.add_column("token", overflow="fold")
-    table.add_column("evidence", overflow="fold")
+    table.add_column("token")
+    table.add_column("evidence")
     for each in tokens[:_SHOWN]:
         table.add_row(str(each.token), text(each.text or ""), text(_evidence(each.certificate)))
     hidden = len(tokens) - _SHOWN

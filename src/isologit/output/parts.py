@@ -1,8 +1,10 @@
 """What every page is put together from: sections, lines, and text that no terminal obeys."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import is_plain
@@ -21,6 +23,31 @@ def notes_section(notes: Sequence[str]) -> list[RenderableType]:
 def lines(sentences: Sequence[str]) -> list[RenderableType]:
     """Return sentences, a line each."""
     return [text(sentence) for sentence in sentences]
+
+
+class PlainTable(Table):
+    """A table without lines around its cells, which a narrow terminal folds and never cuts."""
+
+    def __init__(self, *, show_header: bool = True) -> None:
+        super().__init__(box=None, pad_edge=False, show_header=show_header)
+
+    def add_column(self, *header: Any, **options: Any) -> None:
+        """Add a column; see rich."""
+        super().add_column(*header, **{"overflow": "fold", **options})
+
+
+def long_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
+    """Return a table of many rows with its lines as long as they are.
+
+    To lay out a row for the width of a terminal takes a millisecond.
+    """
+    last = len(heads) - 1
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines_of = (
+        "  ".join(cell if n == last else cell.ljust(widths[n]) for n, cell in enumerate(row))
+        for row in [heads, *rows]
+    )
+    return Text("\n".join(lines_of), no_wrap=True, overflow="ignore")
 
 
 def text(content: str, style: str = "") -> Text:

@@ -1,19 +1,18 @@
 """The page of ``reproduce``: each published figure beside this run's."""
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from isologit.figures import Reproduction
 from isologit.output import sentences
-from isologit.output.parts import lines, notes_section, text
+from isologit.output.parts import PlainTable, lines, notes_section, text
 
 
 def reproduction_page(findings: Reproduction) -> RenderableType:
     """Return each published figure beside this run's."""
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     for column in ("figure", "published", "this run", "verdict", "arithmetic"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     section = ""
     for figure in findings.figures:
         if figure.section != section:

@@ -1,14 +1,13 @@
 """Parts of a page about many hidden states: what they are, their meet, the top token at each."""
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted, shown
 from isologit.claims import BOUND, tagged
 from isologit.findings import Classes
 from isologit.output import sentences
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import PlainTable, lines, section, text
 from isologit.states_findings import GreedyFacts, GreedyShare, MeetFacts, StatesFacts
 
 _CLASSES_SHOWN = 20
@@ -79,7 +78,7 @@ def _meet(facts: MeetFacts) -> list[str]:
         return [
             f"{first}; no state can tell more",
             f"  {counted(facts.distinct, 'class', 'classes')}, as many as distinct rows"
-            + _last(facts, "; the last were told apart by state "),
+            + _last(facts, "; the last were told apart after "),
         ]
     return [
         f"{counted(facts.tokens_in_classes, 'token')} in "
@@ -87,22 +86,26 @@ def _meet(facts: MeetFacts) -> list[str]:
         f"these are one row class, {facts.joined:,} hold different rows",
         f"  {counted(facts.distinct, 'class', 'classes')} in all, of "
         f"{facts.distinct_rows:,} distinct rows: {facts.distinct_rows - facts.distinct:,} fewer"
-        + _last(facts, "; the last tokens were told apart by state "),
+        + _last(facts, "; the last tokens were told apart after "),
     ]
 
 
 def _last(facts: MeetFacts, told: str) -> str:
-    return f"{told}{facts.last_growth:,}" if facts.last_growth else "; no state told any apart"
+    return (
+        f"{told}{counted(facts.last_growth, 'state')}"
+        if facts.last_growth
+        else "; no state told any apart"
+    )
 
 
 def _classes(facts: MeetFacts) -> list[RenderableType]:
     if not facts.classes:
         return []
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("tokens", justify="right")
     table.add_column("distinct rows", justify="right")
     table.add_column("token IDs (first 8)")
-    table.add_column("which", overflow="fold")
+    table.add_column("which")
     for group in facts.largest[:_CLASSES_SHOWN]:
         table.add_row(
             f"{group.size:,}",
@@ -115,8 +118,8 @@ def _classes(facts: MeetFacts) -> list[RenderableType]:
     return [table, *more]
 
 
-def _growth(facts: MeetFacts) -> Table:
-    table = Table(box=None, pad_edge=False)
+def _growth(facts: MeetFacts) -> PlainTable:
+    table = PlainTable()
     for column in ("states", "classes", "of two or more"):
         table.add_column(column, justify="right")
     for step in facts.growth:
@@ -129,8 +132,8 @@ def _kept_in(share: GreedyShare) -> str:
     return kept if share.dtype == "f32" else kept + sentences.FORMAT_NAMES[share.dtype]
 
 
-def _shares(facts: GreedyFacts) -> Table:
-    table = Table(box=None, pad_edge=False)
+def _shares(facts: GreedyFacts) -> PlainTable:
+    table = PlainTable()
     table.add_column(f"the top token at {counted(len(facts.states), 'state')} is")
     for share in facts.shares:
         table.add_column(f"logits {_kept_in(share)}", justify="right")
@@ -152,9 +155,9 @@ def _shares(facts: GreedyFacts) -> Table:
     return table
 
 
-def _one(facts: GreedyFacts) -> Table:
+def _one(facts: GreedyFacts) -> PlainTable:
     state = facts.states[0]
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     for column in ("logits", "the top token is", "on tensor cores", "leads by", "at the top"):
         table.add_column(column)
     for share in facts.shares:
@@ -182,13 +185,11 @@ def _what_it_means(facts: GreedyFacts) -> list[str]:
         closest = sorted(
             (s for s in facts.states if s.runner_up is not None), key=lambda s: s.margin_nats
         )[:_STATES_SHOWN]
+        found += ["Closest (states count from 0):"] * bool(closest)
         found += [
-            "Closest: "
-            + "; ".join(
-                f"state {s.state}, token {s.top} before {s.runner_up} by {s.margin_nats:.3g} nats"
-                for s in closest
-            )
-        ] * bool(closest)
+            f"  state {s.state}: token {s.top} before {s.runner_up} by {s.margin_nats:.3g} nats"
+            for s in closest
+        ]
     sixteen, full = facts.shares
     if sixteen.order_dependent + sixteen.tied > full.order_dependent + full.tied:
         found.append(

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted
@@ -19,7 +18,7 @@ from isologit.findings import (
 )
 from isologit.output import sentences, states_page, token_sentences
 from isologit.output.further import further_questions
-from isologit.output.parts import lines, notes_section, section, text
+from isologit.output.parts import PlainTable, lines, notes_section, section, text
 from isologit.output.tie_tables import ties_in_brief, ties_section
 from isologit.output.token_tables import tokens_section
 from isologit.token_findings import ClassTokens
@@ -125,12 +124,12 @@ def _rows(findings: Audit | Classes) -> list[RenderableType]:
 def _classes_table(
     rows: RowFacts | EqualRows, tokens: Sequence[ClassTokens] | None
 ) -> list[RenderableType]:
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("class", justify="right")
     table.add_column("tokens", justify="right")
     table.add_column("token IDs (first 8)")
     if tokens is not None:
-        table.add_column("which", overflow="fold")
+        table.add_column("which")
     for n, group in enumerate(rows.largest[:_CLASSES_SHOWN]):
         row: list[RenderableType] = [
             str(group.label),
@@ -249,7 +248,7 @@ def _distinct(values: ValueFacts, vocabulary: int, what: str, claim: str) -> lis
 def _top(values: ValueFacts, vocabulary: int, what: str) -> list[RenderableType]:
     if not values.distinct:
         return [Text(f"Total unique {what} values: 0")]
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("")
     table.add_column(what, justify="right")
     table.add_column("tokens", justify="right")

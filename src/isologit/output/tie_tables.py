@@ -1,13 +1,12 @@
 """The part of the page that says why tokens tie."""
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from isologit import claims
 from isologit.checkpoint.wording import counted
 from isologit.output import tie_sentences
-from isologit.output.parts import lines, section, text
+from isologit.output.parts import PlainTable, lines, section, text
 from isologit.output.sentences import ids, number
 from isologit.tie_findings import DeviceFacts, TiedClassFacts, Ties
 
@@ -64,7 +63,7 @@ def _class(title: str, facts: TiedClassFacts, dtype: str) -> list[RenderableType
 def _pairs(facts: TiedClassFacts) -> list[RenderableType]:
     if not facts.ties:
         return []
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = PlainTable(show_header=False)
     for tie in facts.ties[:_TIES_SHOWN]:
         table.add_row(
             f"    {tie.a} = {tie.b}",
@@ -77,8 +76,8 @@ def _pairs(facts: TiedClassFacts) -> list[RenderableType]:
     return [table, *lines(more)]
 
 
-def _largest(classes: list[TiedClassFacts], dtype: str) -> Table:
-    table = Table(box=None, pad_edge=False)
+def _largest(classes: list[TiedClassFacts], dtype: str) -> PlainTable:
+    table = PlainTable()
     table.add_column("logit", justify="right")
     for column in ("tokens", "rows", "reals", "in f32"):
         table.add_column(column, justify="right")
@@ -87,7 +86,7 @@ def _largest(classes: list[TiedClassFacts], dtype: str) -> Table:
     table.add_column("token IDs (first 4)")
     named = any(each.first is not None for each in classes)
     if named:
-        table.add_column("which", overflow="fold")
+        table.add_column("which")
     for each in classes:
         closest = "" if each.closest_ulp is None else f"{each.closest_ulp:.3g} ULP"
         row: list[RenderableType] = [
@@ -120,7 +119,7 @@ def _device(facts: DeviceFacts, dtype: str) -> list[RenderableType]:
             + ", ".join(f"{name} {environment[name]}" for name in environment if name != "device")
         ],
     )
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("operation")
     for column in ("tokens", "farthest", "at token", "row classes split", "unlike W @ h"):
         table.add_column(column, justify="right")
@@ -142,11 +141,11 @@ def _device(facts: DeviceFacts, dtype: str) -> list[RenderableType]:
 
 
 def _split(facts: DeviceFacts, dtype: str) -> list[RenderableType]:
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("class", justify="right")
     table.add_column("tokens", justify="right")
     table.add_column("token IDs (first 8)")
-    table.add_column("tokens by logit", overflow="fold")
+    table.add_column("tokens by logit")
     for each in facts.split:
         table.add_row(
             str(each.label),

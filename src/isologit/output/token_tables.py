@@ -3,13 +3,12 @@
 from typing import Literal
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted
 from isologit.claims import OBSERVED, tagged
 from isologit.output import token_sentences
-from isologit.output.parts import lines, notes_section, section, text
+from isologit.output.parts import PlainTable, lines, long_table, notes_section, section, text
 from isologit.token_findings import TokenFacts, TokenListing, TokensFacts
 from isologit.tokens.table import CATEGORY_WORDS
 from isologit.tokens.text import visible_token
@@ -25,7 +24,7 @@ _MOST_FOLDED = 1_000
 def tokens_section(facts: TokensFacts, *, claim: str) -> list[RenderableType]:
     """Return who the rows are: categories, reachability, scripts, traces of training."""
     parts = section(tagged("Tokens", claim), token_sentences.tokens(facts))
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("category")
     table.add_column("tokens", justify="right")
     for name, n in facts.categories.items():
@@ -62,25 +61,14 @@ def _table(tokens: list[TokenFacts]) -> RenderableType:
     heads += ["class", "untrained?"] if with_weights else []
     rows = [_row(each, with_weights=with_weights) for each in tokens]
     if len(rows) > _MOST_FOLDED:
-        return _unfolded(heads, rows)
-    table = Table(box=None, pad_edge=False)
+        return long_table(heads, rows)
+    table = PlainTable()
     for head in heads:
         side: Literal["left", "right"] = "right" if head in ("id", "class") else "left"
-        table.add_column(head, justify=side, overflow="fold")
+        table.add_column(head, justify=side)
     for row in rows:
         table.add_row(*map(text, row))
     return table
-
-
-def _unfolded(heads: list[str], rows: list[list[str]]) -> Text:
-    """Return a long table with its lines as long as they are: to fold each takes a millisecond."""
-    last = len(heads) - 1
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines_of = (
-        "  ".join(cell if n == last else cell.ljust(widths[n]) for n, cell in enumerate(row))
-        for row in [heads, *rows]
-    )
-    return Text("\n".join(lines_of), no_wrap=True, overflow="ignore")
 
 
 def _row(token: TokenFacts, *, with_weights: bool) -> list[str]:
