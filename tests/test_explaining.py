@@ -1,5 +1,6 @@
 """``classes --explain``: the ties of a checkpoint at a state, as JSON and as a page."""
 
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,9 @@ def test_without_explain_nothing_is_explained(model: Path, ones: Path) -> None:
     ran = isologit("classes", model, "--state", ones)
     assert "Why tokens tie" not in ran.out
     explained = isologit("classes", model, "--state", ones, "--explain")
-    assert explained.out.startswith(ran.out.rstrip().split("\n\nNotes")[0])
+    before, rest = explained.out.split("Why tokens tie")
+    after = rest[rest.index("Greedy certificate") :]
+    assert before + after == ran.out
     assert isologit("classes", model, "--state", ones, "--json").json["ties"] is None
 
 
@@ -249,6 +252,28 @@ def test_what_a_softcap_merges_is_said_of_the_largest_and_of_the_modal_class(
     ran = isologit("classes", off, "--state", state, "--explain", "--json")
     assert ran.json["ties"]["softcap"] is None
     assert "softcap" not in ran.json["ties"]["claims"]
+
+
+def test_a_softcap_behind_a_bias_or_a_scale_is_not_looked_at(tmp_path: Path) -> None:
+    state = state_file(tmp_path, [1.0])
+    model = write_gemma(tmp_path / "biased", [[150.0], [120.0]])
+    tensors = load_file(model / "model.safetensors")
+    embedding = tensors.pop("model.embed_tokens.weight")
+    tensors |= {"lm_head.weight": embedding, "lm_head.bias": embedding[:, 0].copy()}
+    save_file(tensors, model / "model.safetensors")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    found = isologit("classes", model, "--state", state, "--explain", "--json").json
+    assert found["head"]["bias"] == "lm_head.bias"
+    assert found["ties"]["softcap"]["top"] == []
+    assert "the head's bias or scale comes before its softcap" in found["ties"]["softcap"]["why"]
+
+
+def test_of_f32_logits_an_f32_head_is_no_remedy(tmp_path: Path) -> None:
+    model = write_matrix(tmp_path / "m", [[1.0, 0.0], [1.0, 2.0**-30]], "f32")
+    ran = isologit("classes", model, "--state", state_file(tmp_path, [1.0, 1.0]), "--explain")
+    assert "remedy: the logits are f32 already: a fixed tie-break" in ran.out
+    assert "enable-fp32-lm-head" not in ran.out
 
 
 REAL = ["demo", "llama2xs-hf-bf16", "llama2xs-hf-f32", "rwkv-4v0-660K-fp16", "llama2xs-Q4_0.gguf"]

@@ -121,6 +121,23 @@ def test_a_format_that_is_not_possible_is_listed_or_alone_an_error(tmp_path: Pat
     assert ran.out == ""
 
 
+def test_the_format_that_loses_most_is_told_first(tmp_path: Path) -> None:
+    values = gaussian(80, 32)
+    # Eight bits part the first of these crowds, four bits none.
+    values[:20] = 1 + 2.0**-5 * gaussian(20, 32, seed=1)
+    values[20:40] = -1 - 2.0**-7 * gaussian(20, 32, seed=2)
+    model = write_llama(tmp_path / "m", values)
+    arguments = ["--to", "int8_row", "--to", "q4_0"]
+    found = isologit("cast", model, *arguments, "--json").json["formats"]
+    page = isologit("cast", model, *arguments).out
+    assert found["q4_0"]["rows_merged"] > found["int8_row"]["rows_merged"] > 0
+    assert found["q4_0"]["flipped"] > found["int8_row"]["flipped"] > 0
+    born = [line.split()[3] for line in page.splitlines() if line.startswith("Classes born by ")]
+    assert born == ["q4_0", "int8_row"]
+    assert "q4_0 merges the most" in page.splitlines()[0]
+    assert "Flips by q4_0 [sampled (100)]" in page
+
+
 def test_no_cast_that_merges_says_so(tmp_path: Path) -> None:
     model = write_llama(tmp_path / "m", np.eye(32))
     ran = isologit("cast", model, "--to", "f16", "--to", "q8_0", "--states", 2)

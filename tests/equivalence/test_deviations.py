@@ -39,6 +39,13 @@ def test_what_is_infinite_or_no_number_differs_without_a_distance() -> None:
     assert differing(observed, EXACT).tolist() == [True, False, False, False, True, True, False]
 
 
+def test_a_distance_counts_beside_what_has_none() -> None:
+    observed = EXACT.copy()
+    observed[0], observed[1], observed[6] = np.inf, np.nan, -8.0 - 2.0**-4
+    found = deviations(observed, EXACT, BF16)
+    assert (found.largest_token, found.largest_ulp) == (6, 1.0)
+
+
 def test_classes_whose_tokens_differ_are_split() -> None:
     classes = Partition.of_keys(np.array([0, 0, 1, 1, 1, 2, 3, 3]))
     observed = np.array([5.0, 5.0, 1.0, 2.0, 3.0, 9.0, 0.0, 7.0])

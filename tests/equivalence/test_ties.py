@@ -284,6 +284,30 @@ def test_rows_with_infinities_tie_by_them_and_with_an_overflow_by_saturation() -
     assert found.without_real.tolist() == [0, 1]
 
 
+def test_an_overflow_of_f32_too_does_not_end_there() -> None:
+    words = cast(np.array([[np.inf], [np.inf], [2.0**127]]), "bf16")
+    draw = Draw("planted", "bf16", "bf16", "bf16", words, cast([4], "bf16"))
+    (found,) = explained(draw)
+    assert list(found.ties()) == [
+        Tie(2, 0, "saturation", "overflow", None, False),
+        Tie(0, 1, "same row", None, None),
+    ]
+
+
+def test_a_device_may_join_what_has_no_real_to_what_has() -> None:
+    matrix = Matrix.of_values([[1.0], [np.nan], [np.inf], [2.0]], BF16)
+    state = Vector.of_values([1.0], BF16)
+    logits = exact.logits(matrix, state, BF16).values
+    rows = row_classes(matrix)
+    tokens = np.arange(4, dtype=np.int32)
+    found = tied_class(matrix, rows.bits, rows.finite_rows, state, logits, tokens, np.inf, BF16)
+    assert [(t.a, t.b, t.cause) for t in found.ties()] == [
+        (0, 3, "accumulation"),
+        (1, 2, "accumulation"),
+        (3, 1, "accumulation"),
+    ]
+
+
 def test_tokens_without_a_number_are_one_class() -> None:
     words = cast(np.array([[np.nan], [np.inf], [1.0]]), "bf16")
     draw = Draw("planted", "bf16", "f32", "bf16", words, cast([0], "f32"))

@@ -183,6 +183,13 @@ def test_zeros_are_one_number_and_so_are_nans() -> None:
     assert moves.largest.tolist() == [0, 0]
 
 
+def test_nans_are_the_same_value_in_two_formats() -> None:
+    before = Matrix.of_values([[np.nan, 1.0], [2.0, 1.0]], F32)
+    moves = row_moves(before, Matrix.of_values([[np.nan, 1.0], [np.nan, 1.0]], BF16))
+    assert moves.same_values.tolist() == [True, False]
+    assert moves.unlike_nan.tolist() == [0, 1]
+
+
 def test_the_coarser_format_is_the_one_that_counts() -> None:
     assert [coarser(a, b) for a, b in product(FORMATS, repeat=2)] == [
         *(BF16, BF16, BF16),

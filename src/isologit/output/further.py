@@ -16,7 +16,7 @@ def further_questions(findings: Audit) -> list[str]:
     return [
         "which tokens does no prompt tell apart by more than 1 nat: isologit gap MODEL --within 1",
         f"{alone}: isologit never-top MODEL",
-        "what would f16, 8 bits or GGUF's blocks merge: isologit cast MODEL --to q8_0",
+        "what would f16, 8 bits or GGUF's blocks merge: isologit cast MODEL",
         "which tokens do many hidden states leave together, and is greedy decoding certain there: "
         "isologit classes MODEL --random 1000, or --state FILE for states that you captured",
         "why do tokens tie at a state, pair by pair: isologit classes MODEL --token ID --explain",
