@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def layer_of(module: str) -> str:
     return "audit" if first in OF_THE_JOB else first
 
 
+@cache
 def sources() -> dict[str, ast.Module]:
     """Return every module of the package by its path."""
     return {

@@ -31,6 +31,7 @@ from isologit.state_sources import (
     figures_of,
     identity_of,
     n_distinct,
+    odd_states_notes,
     pre_norm_note,
     source_of,
     states_facts,
@@ -214,7 +215,7 @@ class _Run:
             # Those that were made here are what they are.
             pre_norm = self.source.kind == "file" and looks_like_pre_norm(reach, self.factor)
             n = -1 if partly else n_distinct(here)
-            found.append(figures_of(reach, n, rounded[k], pre_norm=pre_norm))
+            found.append(figures_of(state.vector.values, reach, n, rounded[k], pre_norm=pre_norm))
             if self.table is not None and self.certifier is not None:
                 logits = here.astype(np.float64)
                 self.table.add(self.certifier.at(state.vector, logits, logit_format))
@@ -311,7 +312,7 @@ class _Run:
             greedy=None if self.table is None else self.table.facts(),
             partition=partition,
             claims=claims,
-            notes=self._notes(states),
+            notes=[*odd_states_notes(columns), *self._notes(states)],
         )
 
     def _meet_facts(self, partition: Partition, table: TokenTable | None) -> MeetFacts:

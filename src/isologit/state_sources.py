@@ -14,6 +14,7 @@ import numpy.typing as npt
 from isologit.certificates import Columns
 from isologit.checkpoint.head import Head
 from isologit.checkpoint.state_file import StoredStates
+from isologit.checkpoint.wording import counted
 from isologit.equivalence.norm_range import NormRange
 from isologit.equivalence.states import (
     PRE_NORM_ABOVE,
@@ -21,6 +22,7 @@ from isologit.equivalence.states import (
     Reachability,
 )
 from isologit.errors import StateError
+from isologit.numerics.formats import Float64s
 from isologit.numerics.stored import Matrix
 from isologit.request import RandomStates
 from isologit.states_findings import DistinctLogits, MinMedianMax, StatesFacts
@@ -101,9 +103,9 @@ def before_the_head(head: Head) -> float:
 
 
 def figures_of(
-    reach: Reachability, n_distinct: int, rounded: int, *, pre_norm: bool
+    state: Float64s, reach: Reachability, n_distinct: int, rounded: int, *, pre_norm: bool
 ) -> dict[str, Any]:
-    """Return what is measured of one state, a number each; −1 distinct logits: not counted."""
+    """Return what is measured of a state ``[d]``, a number each; −1 distinct: not counted."""
     ratio = np.nan if reach.norm_ratio is None else reach.norm_ratio
     code = -1 if reach.reachable is None else int(reach.reachable)
     return {
@@ -112,7 +114,27 @@ def figures_of(
         "pre_norm": np.int8(pre_norm),
         "distinct": np.int32(n_distinct),
         "rounded": np.int32(rounded),
+        "nonfinite": np.int8(not np.isfinite(state).all()),
+        "zero": np.int8(not state.any()),
     }
+
+
+def odd_states_notes(columns: Columns) -> list[str]:
+    """Say which states hold no numbers, or nothing but 0: a capture that went wrong."""
+    notes = []
+    for name, what in (
+        ("nonfinite", "an infinity or a NaN"),
+        ("zero", "nothing but 0, at which all tokens tie"),
+    ):
+        found = np.flatnonzero(columns[name])
+        if len(found):
+            verb = "holds" if len(found) == 1 else "hold"
+            notes.append(
+                f"{counted(len(found), 'state')} {verb} {what}: state {found[0]}"
+                + (" and others" if len(found) > 1 else "")
+                + ", from 0"
+            )
+    return notes
 
 
 def n_distinct(logits: npt.NDArray[np.float32]) -> int:

@@ -210,7 +210,7 @@ class TestStreams:
     def test_verbose_times_the_steps_on_stderr(self, model: Path, tmp_path: Path) -> None:
         ran = isologit("audit", model, "-v", "--json", "-o", tmp_path / "out")
         steps = [line.split(":")[0] for line in ran.err.splitlines() if line.endswith(" s")]
-        assert steps == ["row classes", "cluster", "logits", "tokens", "writing"]
+        assert steps == ["row classes", "cluster", "logits", "tokens", "ties", "writing"]
         assert ran.json["matrix"]["shape"] == [30, 4]
 
     def test_a_terminal_that_cannot_show_a_sign_gets_an_escape(

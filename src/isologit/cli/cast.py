@@ -1,5 +1,6 @@
 """``isologit cast``: what casting W to other formats would merge."""
 
+from difflib import get_close_matches
 from functools import partial
 
 import click
@@ -7,7 +8,34 @@ import click
 from isologit.cli import options
 from isologit.cli.fetching import open_model
 from isologit.numerics.cast_formats import CASTS, OverflowRule, Rules, Scaling
+from isologit.numerics.formats import FORMATS
 from isologit.subject import LocatedSubject
+
+# What others call them.
+_ALIASES = {
+    **{name: each.name for each in FORMATS for name in (each.torch, each.safetensors.lower())},
+    "fp16": "f16",
+    "half": "f16",
+    "fp32": "f32",
+    "float8_e4m3fn": "f8_e4m3fn",
+    "float8_e5m2": "f8_e5m2",
+    "fp8_e4m3fn": "f8_e4m3fn",
+    "fp8_e5m2": "f8_e5m2",
+}
+
+
+def _formats(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
+    """Return the formats that names between commas stand for, in any case, each once."""
+    found: list[str] = []
+    for part in (part.strip() for text in texts for part in text.split(",")):
+        name = _ALIASES.get(part.lower(), part.lower())
+        if name not in CASTS:
+            near = get_close_matches(name, CASTS, n=3, cutoff=0.4)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise click.BadParameter(f"{part!r} is not one of {', '.join(CASTS)}{hint}")
+        if name not in found:
+            found.append(name)
+    return found
 
 
 @click.command("cast")
@@ -16,8 +44,8 @@ from isologit.subject import LocatedSubject
     "--to",
     "to",
     multiple=True,
-    type=click.Choice(CASTS, case_sensitive=False),
-    metavar="FORMAT",
+    callback=_formats,
+    metavar="FORMAT,…",
     help=f"{', '.join(CASTS)}. May be repeated.  [default: all]",
 )
 @click.option(
@@ -53,7 +81,7 @@ from isologit.subject import LocatedSubject
 @options.computing_options
 def command(
     model: str,
-    to: tuple[str, ...],
+    to: list[str],
     overflow: OverflowRule,
     scaling: Scaling,
     states: int,

@@ -10,7 +10,10 @@ from isologit.cli.fetching import asking, fetching
 
 @click.command("diff")
 @click.argument("models", metavar="A B [C …]", nargs=-1, required=True)
-@options.computing_options
+@options.exact_options(
+    dtype_help="Format whose ULP are counted.  [default: the coarser of the two]",
+    why="diff compares stored numbers, and no arithmetic but exact has a part in that",
+)
 def command(models: tuple[str, ...], shared: options.Shared) -> None:
     """Compare checkpoints of one vocabulary: classes born, merged, split; rows frozen and moved.
 
@@ -20,11 +23,6 @@ def command(models: tuple[str, ...], shared: options.Shared) -> None:
     """
     if len(models) < 2:
         raise click.UsageError("give two checkpoints, or more: isologit diff A B")
-    if shared.settings.arithmetic.name != "exact":
-        raise click.UsageError(
-            "diff compares stored numbers, and no arithmetic but exact has a part in that; leave "
-            "--arithmetic out"
-        )
     opened = []
     with fetching(quiet=shared.quiet) as arrived:
         for model in models:

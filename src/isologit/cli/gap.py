@@ -41,7 +41,10 @@ from isologit.subject import LocatedSubject
     metavar="N",
     help="Pairs to list, the closest first; 0 stands for all, up to a million.",
 )
-@options.computing_options
+@options.exact_options(
+    dtype_help="Format that the norm's output is computed in.  [default: W's own]",
+    why="gaps are over all states, and no device observes them",
+)
 def command(
     model: str,
     within: float,
@@ -52,14 +55,10 @@ def command(
 ) -> None:
     """Tokens that no state the final norm can output tells apart by more than NATS.
 
-    --dtype is the format that the norm's output is computed in. The arithmetic is always exact.
+    The arithmetic is always exact.
     """
     if not math.isfinite(within):
         raise click.BadParameter(f"{within} is not a number of nats", param_hint="--within")
-    if shared.settings.arithmetic.name != "exact":
-        raise click.UsageError(
-            "gaps are over all states, and no device observes them; leave out --arithmetic"
-        )
     token_ids = options.token_ids_of(",".join(tokens), "--token") if tokens else []
 
     def check(located: LocatedSubject) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,7 +69,27 @@ class Shared:
 
 def computing_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say what is computed and how; the command gets them as ``shared``."""
+    return _with_options(function, dtype_help="Format of logits and cosines.  [default: W's own]")
 
+
+def exact_options(
+    *, dtype_help: str, why: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the decorator that adds them to a command of exact arithmetic alone.
+
+    Parameters
+    ----------
+    dtype_help
+        What ``--dtype`` means there.
+    why
+        Why no device has a part in it, for whoever asks for one.
+    """
+    return partial(_with_options, dtype_help=dtype_help, exact_alone=why)
+
+
+def _with_options(
+    function: Callable[..., None], *, dtype_help: str, exact_alone: str | None = None
+) -> Callable[..., None]:
     @wraps(function)
     def command(
         *,
@@ -84,6 +104,8 @@ def computing_options(function: Callable[..., None]) -> Callable[..., None]:
         verbose: bool,
         **own: Any,
     ) -> None:
+        if exact_alone is not None and arithmetic != "exact":
+            raise click.UsageError(f"{exact_alone}; leave out --arithmetic")
         settings = settings_of(tensor, role, dtype, arithmetic, threads, tokenizer)
         function(**own, shared=Shared(settings, as_json, quiet, verbose))
 
@@ -96,13 +118,14 @@ def computing_options(function: Callable[..., None]) -> Callable[..., None]:
                 "--dtype",
                 type=_DTYPES,
                 metavar="|".join(f.name for f in FORMATS),
-                help="Format of logits and cosines.  [default: W's own]",
+                help=dtype_help,
             ),
             click.option(
                 "--arithmetic",
                 default="exact",
                 show_default=True,
                 metavar="exact|torch[:DEVICE]",
+                hidden=exact_alone is not None,
                 help="The real number rounded once, or what torch does on a device.",
             ),
             click.option(

@@ -1,5 +1,6 @@
 """Parts of a page about many hidden states: what they are, their meet, the top token at each."""
 
+import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -155,6 +156,10 @@ def _shares(facts: GreedyFacts) -> PlainTable:
     return table
 
 
+def _lead(margin_ulp: float) -> str:
+    return f"{margin_ulp:.3g} ULP" if np.isfinite(margin_ulp) else ""
+
+
 def _one(facts: GreedyFacts) -> PlainTable:
     state = facts.states[0]
     table = PlainTable()
@@ -166,8 +171,10 @@ def _one(facts: GreedyFacts) -> PlainTable:
             _kept_in(share),
             here.verdict,
             here.if_truncated,
-            f"{here.margin_ulp:.3g} ULP" if state.runner_up is not None else "no other",
-            f"{counted(here.n_top, 'token')} {sentences.ids(here.top_ids, 4)}",
+            _lead(here.margin_ulp) if state.runner_up is not None else "no other",
+            f"{counted(here.n_top, 'token')} {sentences.ids(here.top_ids, 4)}"
+            if here.n_top
+            else "no logit is a number",
         )
     return table
 
