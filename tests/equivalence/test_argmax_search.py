@@ -238,6 +238,17 @@ class TestReachable:
         standing = decided(domain)
         assert names(standing) == ["boundary", "boundary", "boundary", "won", "won"]
 
+    def test_without_an_epsilon_a_witness_wins_up_to_the_sphere(self) -> None:
+        # Of one dimension the sphere is ±1, where the first is below the second.
+        matrix = Matrix.of_values(np.array([[0.0], [1]]), BF16)
+        bias = Vector.of_values(np.array([0.9999, 0]), F32)
+        for eps, wins in ((1e-6, True), (0.0, False), (None, False)):
+            norm = NormRange("rms", np.ones(1), None, eps)
+            domain = reachable_states(matrix, norm, bias)
+            state = domain.stored(np.ones((1, 1)))
+            ids = np.arange(2)
+            assert witness.check_states(domain, ids[:1], state, ids).wins.tolist() == [wins]
+
     def test_a_mean_as_high_does_not_hide_one_that_is_higher(self) -> None:
         # What LayerNorm's states see of these rows is 0, 0, −1, 0, 0: the fifth has the most.
         values = [[0, 0], [-1, 1], [-1, -1], [1, -1], [2, -2]]
@@ -401,6 +412,22 @@ def test_rows_without_numbers_are_left_out() -> None:
     assert names(standing) == ["won", "left_out", "won", "left_out", "boundary"]
     standing = decided(of_integers([[1.0], [2.0], [3.0]], [0.0, -np.inf, 0.0]))
     assert names(standing)[1] == "left_out"
+
+
+def test_what_binary64_rounds_the_other_way_is_no_witness() -> None:
+    # Two rows nearly at right angles to the state, which differ where it is nearly 0.
+    random = np.random.default_rng(0)
+    state = random.normal(size=64).astype(np.float32).astype(np.float64)
+    state[0] = 2.0**-60
+    values = np.repeat(random.normal(size=(100, 64)), 2, axis=0)
+    values -= np.outer(values @ state / (state @ state), state)
+    values[:, 0] = random.integers(0, 9, 200)
+    domain = all_states(Matrix.of_values(values, F32))
+    for first in range(0, 200, 2):
+        pair = np.array([first, first + 1])
+        found = witness.check_states(domain, pair, np.stack([state, state]), pair).wins
+        ahead = values[first, 0] - values[first + 1, 0]
+        assert found.tolist() == [ahead > 0, ahead < 0]
 
 
 @pytest.mark.parametrize("ids", [(1, 2, 9), (1, 2, -1), (1, 2, 2**70), (1, 2, 4), (1, 2, 5)])
