@@ -12,7 +12,7 @@ from isologit.equivalence.argmax import Status
 from isologit.equivalence.hull_certificate import Proof
 from isologit.errors import ConfigError, TokenIdError
 from isologit.never_top import answered, asked, never_top, proved, ranges, witness_states
-from isologit.never_top_findings import CertificateFacts, NeverTopFindings
+from isologit.never_top_findings import CertificateFacts, LevelFacts, NeverTopFindings
 from isologit.subject import Settings, open_subject
 
 SQUARE = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1], [0, 0], [0.5, 0.25], [1, 0], [0.5, 0.5]])
@@ -47,6 +47,14 @@ def test_evidence_survives_its_json_and_not_an_altered_weight(tmp_path: Path) ->
             altered["levels"][level]["weights"][0] *= 1.0001
             facts = msgspec.convert(altered, type=CertificateFacts)
             assert proved(question, each.token, facts) is Proof.NOTHING
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+def test_a_bound_of_other_than_one_level_proves_nothing(tmp_path: Path, levels: int) -> None:
+    question = asked(open_subject(str(write_matrix(tmp_path, SQUARE)), Settings()), "reachable")
+    half = LevelFacts(token_ids=[0], weights=[0.5])
+    facts = CertificateFacts(kind="bound", levels=[half] * levels, excess=None, slack=1.0)
+    assert proved(question, 4, facts) is Proof.NOTHING
 
 
 def test_witnesses_win_as_they_are_written(tmp_path: Path) -> None:

@@ -97,6 +97,19 @@ def test_an_altered_file_is_refused(tmp_path: Path, square: Path) -> None:
     assert isologit("never-top", square, "--resume", kept).code == 40
 
 
+def test_a_damaged_file_is_refused(tmp_path: Path, square: Path) -> None:
+    kept = tmp_path / "kept"
+    assert isologit("never-top", square, "--resume", kept).code == 0
+    whole = kept.read_bytes()
+    # One bit of a weight's digits: a file that still reads as one.
+    place = whole.index(b"0.5")
+    for content in (whole[:-1], whole[:place] + b"0.4" + whole[place + 3 :], whole + b"\0"):
+        kept.write_bytes(content)
+        ran = isologit("never-top", square, "--resume", kept)
+        assert ran.code == 40, ran.err
+        assert kept.read_bytes() == content
+
+
 def test_an_interrupt_leaves_what_was_decided(tmp_path: Path) -> None:
     # Tokens in many dimensions: the programs take longer than the test.
     random = np.random.default_rng(0)

@@ -16,7 +16,12 @@ from isologit.equivalence import argmax_search, witness
 from isologit.equivalence.argmax import Standing, Status, Witness, collapse
 from isologit.equivalence.argmax_search import centre_of, own_states, proof_of, search
 from isologit.equivalence.domain import Domain, all_states, reachable_states
-from isologit.equivalence.hull_certificate import Proof
+from isologit.equivalence.hull_certificate import (
+    BoundCertificate,
+    HullCertificate,
+    Level,
+    Proof,
+)
 from isologit.equivalence.norm_range import NormRange
 from isologit.numerics.formats import BF16, F32, Format
 from isologit.numerics.stored import Matrix, Vector
@@ -225,6 +230,34 @@ class TestReachable:
             assert status == expected, token
         hold_witnesses(domain, standing)
 
+    def test_rows_that_differ_by_what_no_state_sees_are_both_on_the_boundary(self) -> None:
+        # The first two differ by ones: a third of which binary64 does not hold.
+        values = [[0, 0, -1], [1, 1, 0], [0, -1, -1], [1, -1, -1], [0, 0, 0]]
+        norm = NormRange("layer", np.ones(3), None, 1e-5)
+        domain = reachable_states(Matrix.of_values(np.array(values, float), BF16), norm)
+        standing = decided(domain)
+        assert names(standing) == ["boundary", "boundary", "boundary", "won", "won"]
+
+    def test_without_an_epsilon_a_witness_wins_up_to_the_sphere(self) -> None:
+        # Of one dimension the sphere is ±1, where the first is below the second.
+        matrix = Matrix.of_values(np.array([[0.0], [1]]), BF16)
+        bias = Vector.of_values(np.array([0.9999, 0]), F32)
+        for eps, wins in ((1e-6, True), (0.0, False), (None, False)):
+            norm = NormRange("rms", np.ones(1), None, eps)
+            domain = reachable_states(matrix, norm, bias)
+            state = domain.stored(np.ones((1, 1)))
+            ids = np.arange(2)
+            assert witness.check_states(domain, ids[:1], state, ids).wins.tolist() == [wins]
+
+    def test_a_mean_as_high_does_not_hide_one_that_is_higher(self) -> None:
+        # What LayerNorm's states see of these rows is 0, 0, −1, 0, 0: the fifth has the most.
+        values = [[0, 0], [-1, 1], [-1, -1], [1, -1], [2, -2]]
+        norm = NormRange("layer", np.array([1.0, -1.0]), None, 1e-5)
+        bias = Vector.of_values(np.array([0.0, 0, 1, 0, 2]), F32)
+        domain = reachable_states(Matrix.of_values(np.array(values, float), BF16), norm, bias)
+        standing = decided(domain)
+        assert names(standing) == ["interior", "interior", "won", "interior", "won"]
+
     def test_gamma_of_a_layer_norm_weighs_rows_before_their_mean(self) -> None:
         gamma = np.array([2.0, 0.5, -1.0])
         values = np.random.default_rng(4).integers(-3, 4, (18, 3)).astype(float)
@@ -379,6 +412,68 @@ def test_rows_without_numbers_are_left_out() -> None:
     assert names(standing) == ["won", "left_out", "won", "left_out", "boundary"]
     standing = decided(of_integers([[1.0], [2.0], [3.0]], [0.0, -np.inf, 0.0]))
     assert names(standing)[1] == "left_out"
+
+
+def test_what_binary64_rounds_the_other_way_is_no_witness() -> None:
+    # Two rows nearly at right angles to the state, which differ where it is nearly 0.
+    random = np.random.default_rng(0)
+    state = random.normal(size=64).astype(np.float32).astype(np.float64)
+    state[0] = 2.0**-60
+    values = np.repeat(random.normal(size=(100, 64)), 2, axis=0)
+    values -= np.outer(values @ state / (state @ state), state)
+    values[:, 0] = random.integers(0, 9, 200)
+    domain = all_states(Matrix.of_values(values, F32))
+    for first in range(0, 200, 2):
+        pair = np.array([first, first + 1])
+        found = witness.check_states(domain, pair, np.stack([state, state]), pair).wins
+        ahead = values[first, 0] - values[first + 1, 0]
+        assert found.tolist() == [ahead > 0, ahead < 0]
+
+
+@pytest.mark.parametrize("ids", [(1, 2, 9), (1, 2, -1), (1, 2, 2**70), (1, 2, 4), (1, 2, 5)])
+@pytest.mark.parametrize("kind", ["hull", "bound"])
+def test_tokens_that_are_not_there_or_have_no_numbers_prove_nothing(
+    ids: tuple[int, ...], kind: str
+) -> None:
+    values = [[0.0, 0], [1, 0], [-1, 1], [-1, -1], [np.nan, 0], [3, 3]]
+    matrix = Matrix.of_values(np.array(values), BF16)
+    bias = Vector.of_values(np.array([0.0, 1, 1, 1, 1, np.nan]), F32)
+    weights = (0.5, 0.25, 0.25)
+    good: HullCertificate | BoundCertificate
+    bad: HullCertificate | BoundCertificate
+    if kind == "hull":
+        domain, slack = all_states(matrix, bias), 1.0
+        good = HullCertificate((Level((1, 2, 3), weights),), slack)
+        bad = HullCertificate((Level(ids, weights),), slack)
+    else:
+        norm = NormRange("rms", np.ones(2), None, 1e-5)
+        domain, slack = reachable_states(matrix, norm, bias), 1.0 - 2.0**-48
+        good = BoundCertificate((1, 2, 3), weights, slack)
+        bad = BoundCertificate(ids, weights, slack)
+    assert proof_of(domain, 0, good) is Proof.NEVER
+    assert proof_of(domain, 0, bad) is Proof.NOTHING
+    assert proof_of(domain, 4, good) is proof_of(domain, -1, good) is Proof.NOTHING
+
+
+@pytest.mark.parametrize("exponent", [-100, -60, 60, 100])
+@pytest.mark.parametrize("biased", [False, True])
+def test_the_scale_of_all_numbers_does_not_matter(exponent: int, biased: bool) -> None:
+    random = np.random.default_rng(2)
+    values = np.unique(random.integers(-3, 4, (20, 2)), axis=0).astype(float)
+    biases = random.integers(-4, 5, len(values)).astype(float) if biased else None
+    scaled = None if biases is None else np.ldexp(biases, exponent)
+    standing = decided(of_integers(np.ldexp(values, exponent), scaled))
+    assert names(standing) == names(decided(of_integers(values, biases)))
+    assert {"won", "interior"} <= set(names(standing))
+
+
+def test_states_beyond_binary32_are_no_witnesses() -> None:
+    # Rows make up for constants at 10^60 and beyond alone. Any warning would be an error here.
+    biases = [1e30, 2e30, 3e30, 4e30, 5e30]
+    domain = of_integers(gaussian(5, 2) * 1e-30, biases)
+    found = names(decided(domain))
+    real = statuses(domain.matrix.rows(np.arange(5)), biases)
+    assert all(said in (truth, "undecided") for said, truth in zip(found, real, strict=True))
 
 
 def test_one_token_is_on_top() -> None:

@@ -151,6 +151,15 @@ def test_a_direction_that_no_state_has_is_free() -> None:
     assert prove(rows, HullCertificate((level,))) is Proof.NOTHING
 
 
+def test_a_negative_id_is_no_token() -> None:
+    # Of an array −1 is the last row, which is the token's own: it is a mean of itself.
+    rows = np.array([[1.0, 0], [-1, 0], [0, 1]])
+    assert prove(rows, HullCertificate((Level((-1,), (1.0,)),))) is Proof.NOTHING
+    rows[2] = [0, 0]
+    assert prove(rows, HullCertificate((Level((0, 1), (0.5, 0.5)),))) is Proof.NEVER_ALONE
+    assert prove(rows, HullCertificate((Level((-3, -2), (0.5, 0.5)),))) is Proof.NOTHING
+
+
 class TestBound:
     """The mean of others' logits, above a token's all over a ball."""
 
@@ -198,3 +207,8 @@ class TestBound:
 
     def test_the_token_itself_proves_nothing(self) -> None:
         assert self.prove(BoundCertificate((0, 2), (0.5, 0.5), 0.1)) is Proof.NOTHING
+
+    def test_a_negative_id_or_an_infinite_slack_proves_nothing(self) -> None:
+        slack = self.slack((0.5, 0.5))
+        assert self.prove(BoundCertificate((-3, -2), (0.5, 0.5), slack)) is Proof.NOTHING
+        assert self.prove(BoundCertificate((0, 1), (0.5, 0.5), np.inf)) is Proof.NOTHING

@@ -114,6 +114,8 @@ def centre_of(domain: Domain, rivals: TokenIds) -> Float64s:
 
 def proof_of(domain: Domain, token: int, certificate: HullCertificate | BoundCertificate) -> Proof:
     """Return what a certificate, from anywhere, proves of a token in a domain."""
+    if not _all_known(domain, token, certificate):
+        return Proof.NOTHING
     if isinstance(certificate, BoundCertificate):
         if domain.shape != "ball" or domain.radius is None:
             return Proof.NOTHING
@@ -131,6 +133,20 @@ def proof_of(domain: Domain, token: int, certificate: HullCertificate | BoundCer
     bias = domain.bias
     heights = None if bias is None else (lambda ids: bias.values[list(ids)])
     return hull_proof(certificate, token, domain.exact_rows, heights=heights, kernel=domain.kernel)
+
+
+def _all_known(domain: Domain, token: int, certificate: HullCertificate | BoundCertificate) -> bool:
+    """Return whether a certificate names tokens that there are, of numbers alone."""
+    if isinstance(certificate, BoundCertificate):
+        named = list(certificate.token_ids)
+    else:
+        named = [each for level in certificate.levels for each in level.token_ids]
+    ids = [token, *named]
+    if not all(0 <= each < domain.matrix.n_tokens for each in ids):
+        return False
+    if domain.bias is not None and not np.isfinite(domain.bias.values[ids]).all():
+        return False
+    return bool(np.isfinite(domain.matrix.rows(ids)).all())
 
 
 def _scaled(domain: Domain, directions: Float64s, x: Float64s) -> Float64s:

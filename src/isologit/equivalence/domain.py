@@ -173,7 +173,9 @@ class Domain:
             whole = np.rint(scaled / step)
             return np.asarray((_balanced(whole) if self.zero_mean else whole) * step)
         if self.has_constants:
-            return inner.astype(np.float32).astype(np.float64)
+            # What is beyond binary32 becomes an infinity, which `holds` refuses.
+            with np.errstate(over="ignore"):
+                return inner.astype(np.float32).astype(np.float64)
         sizes = np.abs(inner).max(axis=-1, keepdims=True)
         _, exponents = np.frexp(np.where(sizes > 0, sizes, 1.0))
         scaled = np.ldexp(inner, -exponents)

@@ -136,7 +136,10 @@ def hull_proof(
     if certificate.excess is not None and (heights is None or not certificate.excess > 0):
         return Proof.NOTHING
     used = [token for level in levels for token in level.token_ids]
-    if token_id in used or len(set(used)) < len(used) or any(not x.token_ids for x in levels):
+    # An array takes −1 for its last row, which may be the token's own.
+    if token_id in used or min(used, default=-1) < 0 or len(set(used)) < len(used):
+        return Proof.NOTHING
+    if any(not level.token_ids for level in levels):
         return Proof.NOTHING
     if any(len(level.weights) != len(level.token_ids) for level in levels):
         return Proof.NOTHING
@@ -193,7 +196,9 @@ def bound_proof(
     weights, ids = np.array(certificate.weights), certificate.token_ids
     if not ids or len(ids) != len(weights) or token_id in ids or len(set(ids)) < len(ids):
         return Proof.NOTHING
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and certificate.slack > 0):
+    if min(ids) < 0 or not (np.isfinite(weights).all() and (weights >= 0).all()):
+        return Proof.NOTHING
+    if not 0 < certificate.slack < np.inf:
         return Proof.NOTHING
     total = sum(map(Fraction, certificate.weights), Fraction(0))
     if abs(total - 1) > _SUM_TOLERANCE:

@@ -37,6 +37,8 @@ _NO_WEIGHT = 1e-11
 _NO_DISTANCE = 1e-6
 # The margins tried in a ball, as shares of the radius times a typical row.
 _MARGINS = (1e-2, 1e-4, 1e-7, 1e-10)
+# And how much higher a mean is looked for, as such shares.
+_HEIGHTS = (1e-5, 1e-2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,7 @@ class _Program:
 
     def __init__(self, domain: Domain, token: int, ids: TokenIds) -> None:
         self._domain, self._token = domain, token
-        self._own = domain.seen_rows([token])[0]
+        self._own = domain.exact_rows([token])[0]
         self._constants = domain.constants[0]
         self.ids = np.empty(0, dtype=np.int64)
         self.rows = np.empty((0, len(self._own)))
@@ -118,7 +120,10 @@ class _Program:
     def join(self, ids: TokenIds) -> None:
         """Take in more rivals."""
         self.ids = np.concatenate([self.ids, ids])
-        self.rows = np.vstack([self.rows, self._own - self._domain.seen_rows(ids)])
+        rows = self._own - self._domain.exact_rows(ids)
+        # After the difference: rows that differ in nothing a state sees differ by exactly 0 then.
+        means = rows.mean(axis=1, keepdims=True) if self._domain.zero_mean else 0.0
+        self.rows = np.vstack([self.rows, rows - means])
 
     @property
     def raised(self) -> Float64s:
@@ -182,8 +187,12 @@ class _Cone(_Program):
     @property
     def _scale(self) -> float:
         """What biases are multiplied with, so that they count about as much as a dimension."""
-        largest = float(np.abs(self.raised).max(initial=0.0))
-        return float(np.abs(self.rows).max(initial=0.0)) / largest if largest else 1.0
+        return (float(np.abs(self.rows).max(initial=0.0)) or 1.0) / self._highest
+
+    @property
+    def _highest(self) -> float:
+        """The largest difference of biases: what the rival downwards is lower by."""
+        return float(np.abs(self.raised).max(initial=0.0)) or 1.0
 
     def _normals(self) -> Float64s:
         """Return the row less each rival's, ``[n, kept]``; with biases lifted, and downwards."""
@@ -191,12 +200,15 @@ class _Cone(_Program):
             return self.rows
         lifted = np.column_stack([self.rows, -self.raised * self._scale])
         down = np.zeros((1, lifted.shape[1]))
-        down[0, -1] = self._scale
+        down[0, -1] = self._scale * self._highest
         return np.vstack([lifted, down])
 
     def _certificate(self, used: npt.NDArray[np.intp]) -> HullCertificate | None:
         """Return a certificate whose first level has these rivals."""
         normals = self._normals()
+        # About as large as the ones beside them, or least squares takes them for nothing.
+        largest = float(np.abs(normals).max(initial=0.0))
+        normals = np.ldexp(normals, -int(np.frexp(largest)[1]))
         levels: list[Level] = []
         spans: list[Float64s] = []
         excess = None
@@ -242,7 +254,7 @@ class _Cone(_Program):
         if not (np.isfinite(weights).all() and (weights > 0).all()):
             return None
         ids = tuple(int(token) for token in self.ids[tokens])
-        excess = float(weights[-1]) if above else None
+        excess = float(weights[-1]) * self._highest if above else None
         return Level(ids, tuple(weights[: len(tokens)].tolist())), excess
 
 
@@ -281,17 +293,32 @@ class _Ball(_Program):
                 yield Proposal(direction=point * radius)
                 return
         # The least margin leaves the most between the radius and the mean.
-        weights = np.where(weights > _NO_WEIGHT * weights.max(), weights, 0.0)
-        used = np.flatnonzero(weights)
-        if not len(used):
-            return
-        weights = weights[used] / weights[used].sum()
-        slack = float(weights @ raised[used] - np.linalg.norm(weights @ normals[used]))
-        if slack > 0:
-            ids = tuple(int(token) for token in self.ids[used])
-            yield Proposal(certificate=BoundCertificate(ids, tuple(weights.tolist()), slack))
+        certificate = self._certificate(weights)
+        if certificate is None and not (point is not None and size > 0.5):
+            # A mean that is as high as the token hides one that is higher, unless height is asked
+            # for.
+            for share in _HEIGHTS:
+                found = least_distance(normals, raised - share * typical)
+                certificate = None if found is None else self._certificate(found[1])
+                if certificate is not None:
+                    break
+        if certificate is not None:
+            yield Proposal(certificate=certificate)
         elif point is not None and size > 0.5:
             yield Proposal(direction=point * radius)
+
+    def _certificate(self, weights: Float64s) -> BoundCertificate | None:
+        """Return the rivals with a weight, if their mean is above the token everywhere."""
+        used = np.flatnonzero(weights > _NO_WEIGHT * weights.max(initial=0.0))
+        if not len(used):
+            return None
+        weights = weights[used] / weights[used].sum()
+        reach = float(np.linalg.norm(weights @ self.rows[used])) * float(self._domain.radius or 0)
+        slack = float(weights @ self.raised[used]) - reach
+        if not slack > 0:
+            return None
+        ids = tuple(int(token) for token in self.ids[used])
+        return BoundCertificate(ids, tuple(weights.tolist()), slack)
 
 
 def _unit(rows: Float64s) -> Float64s:

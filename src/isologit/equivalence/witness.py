@@ -58,6 +58,8 @@ def check_states(domain: Domain, token_ids: TokenIds, inner: Float64s, rivals: T
     """
     require_ieee_mode()
     wins = np.array([domain.holds(u) for u in inner], dtype=np.bool_)
+    # Infinities and NaNs are held by none, and would only make products of no meaning.
+    inner = np.where(wins[:, None], inner, 0.0)
     nearest = np.full(len(token_ids), -1, dtype=np.int64)
     refined = 0
     for factor in domain.spread:

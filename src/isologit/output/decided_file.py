@@ -2,6 +2,7 @@
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,7 @@ def write_decided(path: Path, question: Question) -> None:
     standing = question.standing
     states = dict(standing.states)
     width = int(question.domain.kept.sum())
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "status": standing.status,
         "kind": standing.kind,
         "tried": standing.tried,
@@ -38,7 +39,7 @@ def write_decided(path: Path, question: Question) -> None:
         "states": np.array(list(states.values()), dtype=np.float32).reshape(len(states), width),
         "certificates": np.frombuffer(_certificates(standing), dtype=np.uint8),
     }
-    metadata = {"identity": json.dumps(question.identity())}
+    metadata = {"identity": json.dumps(question.identity()), "sha256": _digest(tensors)}
     write_file(path, save(tensors, metadata), force=True)
 
 
@@ -57,7 +58,11 @@ def read_decided(path: Path, question: Question) -> Standing | None:
         content = path.read_bytes()
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
-        identity = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["identity"])
+        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        identity = json.loads(metadata["identity"])
+        # What it says is passed on as exact, and not all of it is proved again.
+        if metadata["sha256"] != _digest(tensors):
+            raise ValueError("it is damaged, as its sha256 says")
         found = _standing(tensors, question)
     except (
         OSError,
@@ -80,6 +85,15 @@ def read_decided(path: Path, question: Question) -> Standing | None:
             "another file, or the model and the domain it was begun with"
         )
     return found
+
+
+def _digest(tensors: dict[str, np.ndarray]) -> str:
+    digest = sha256()
+    for name in sorted(tensors):
+        values = tensors[name]
+        digest.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def _certificates(standing: Standing) -> bytes:
