@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from isologit import token_steps
+from isologit import steps, token_steps
 from isologit.checkpoint.wording import counted, listed, shown
 from isologit.claims import BOUND, EXACT
 from isologit.equivalence.gap import Gap
@@ -365,7 +365,7 @@ def _notes(
     finite: npt.NDArray[np.bool_],
     others: Sequence[str],
 ) -> list[str]:
-    head, notes = subject.head, [*subject.head.warnings]
+    head, notes = subject.head, [*subject.head.warnings, *steps.input_notes(subject)]
     if norm.assumed:
         kind = {"rms": "an RMSNorm", "layer": "a LayerNorm"}[norm.kind]
         notes.append(f"{kind} with γ = 1 is assumed: {norm.why}; with another γ gaps are others")

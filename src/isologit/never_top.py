@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from isologit import token_steps
+from isologit import steps, token_steps
 from isologit.checkpoint.wording import counted
 from isologit.claims import EXACT
 from isologit.equivalence.argmax import Standing, Status, Witness, collapse
@@ -158,7 +158,7 @@ def never_top(
 
 def asked(subject: Subject, domain: DomainName) -> Question:
     """Find what needs no search: which states there are, and the shadowed tokens."""
-    head, notes = subject.head, list(subject.head.warnings)
+    head, notes = subject.head, [*subject.head.warnings, *steps.input_notes(subject)]
     factor = Fraction(1)
     if head.scale is not None:
         if head.scale.multiply < 0:
@@ -203,7 +203,7 @@ def answered(
     n_rows = subject.head.matrix.n_tokens
     wanted = None
     if tokens is not None:
-        wanted = token_id_list(tokens, n_rows, "--tokens").astype(np.int64)
+        wanted = token_id_list(tokens, n_rows, "--token").astype(np.int64)
     before = int((standing.status == Status.WON).sum()) + len(standing.certificates)
     reading = token_steps.begin_reading(subject)
     timed = _Timed(watch or Unwatched(), time_limit)
@@ -238,7 +238,7 @@ def answered(
     if len(undecided) and time_limit < float("inf"):
         question.notes.append(
             f"{counted(len(undecided), 'token')} not decided: a longer --time-limit decides more, "
-            "--tokens IDS some of them first, and --resume FILE keeps what is known"
+            "--token LIST some of them first, and --resume FILE keeps what is known"
         )
     return NeverTopFindings(
         isologit=subject.version,
@@ -280,7 +280,7 @@ def answered(
 
 
 def ranges(token_ids: npt.NDArray[np.integer]) -> str:
-    """Return ascending ids as ``0-7,9``: what ``--tokens`` takes."""
+    """Return ascending ids as ``0-7,9``: what ``--token`` takes."""
     if not len(token_ids):
         return ""
     groups = np.split(token_ids, np.flatnonzero(np.diff(token_ids) != 1) + 1)
@@ -336,7 +336,7 @@ def _into_range(question: Question, states: npt.NDArray[np.float32]) -> npt.NDAr
     head = question.subject.head
     norm_range = NormRange.of(head.norm, head.matrix.width) or NormRange.assumed(head.matrix.width)
     for n, state in enumerate(states):
-        inner, _ = norm_range.inner(state.astype(np.float64))
+        inner = norm_range.inner(state.astype(np.float64))
         ratio = float(np.linalg.norm(inner)) / norm_range.radius
         if isfinite(ratio) and ratio > 0:
             states[n] = np.ldexp(state, -int(np.frexp(ratio)[1]) - 1)

@@ -263,6 +263,7 @@ def notes(
 ) -> list[str]:
     """Say what a reader of the figures has to know."""
     head, notes = subject.head, [*subject.head.warnings, *others]
+    notes += input_notes(subject)
     if more := rows.bits.n_classes - rows.rows.n_classes:
         notes.append(
             f"a row counts with its bias, {head.bias_tensor}: there are "
@@ -288,6 +289,16 @@ def notes(
         named = listed([name for name, there in after.items() if there])
         notes.append(f"logits are the product's, before the head's {named}")
     return notes
+
+
+def input_notes(subject: Subject) -> list[str]:
+    """Say so where the rows are those of an input embedding, which no state is multiplied with."""
+    if subject.head.role != "input" or subject.head.tied is not False:
+        return []
+    return [
+        "these are rows of the input embedding, which is not tied to the head: the model makes no "
+        "logits with them, and what is said of logits and states is as if it did"
+    ]
 
 
 def rounded_state(given: FileState, state: State) -> list[str]:

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 def test_a_device_has_no_part_in_what_is_stored(tmp_path: Path) -> None:
     ran = isologit("diff", *two(tmp_path), "--arithmetic", "torch:cpu")
     assert ran.code == 2
-    assert "leave --arithmetic out" in ran.err
+    assert "leave out --arithmetic" in ran.err
     assert ran.out == ""
 
 

@@ -140,7 +140,7 @@ class TestFile:
         target = tmp_path / "no" / "bias.json"
         ran = isologit("export", results, "--as", "openai", "-o", target)
         assert ran.code == OutputWriteError.exit_code
-        assert "No such file or directory; nothing was left behind" in ran.err
+        assert "no is no directory. Make it, or name a file elsewhere" in ran.err
 
     def test_what_fails_leaves_nothing(
         self, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

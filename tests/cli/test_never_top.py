@@ -162,7 +162,7 @@ def test_bad_options_are_usage_errors(square: Path, arguments: tuple[str, ...]) 
 def test_a_token_beyond_the_last_row_is_an_error(square: Path) -> None:
     ran = isologit("never-top", square, "--tokens", "7")
     assert ran.code == 13
-    assert "--tokens" in ran.err
+    assert "--token" in ran.err
 
 
 def test_an_estimate_is_said_where_no_bar_is_seen(

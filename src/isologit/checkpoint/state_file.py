@@ -66,7 +66,7 @@ def read_state(path: Path, index: int | None = None) -> Float64s:
         )
     if index is not None and index >= states.n_states:
         held = "one state" if states.n_states == 1 else f"{states.n_states} states"
-        raise StateError(f"{path} holds {held}; --index {index} is beyond: they are counted from 0")
+        raise StateError(f"{path} holds {held}; --index {index} is beyond them, counted from 0")
     state: Float64s = states.part(index or 0, (index or 0) + 1)[0]
     return state
 

@@ -124,14 +124,19 @@ def command(
         from isologit.output.results import write_results
 
     with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
-        findings, arrays = classes_of(
-            subject,
-            at=at,
-            reachable=reachable,
-            how_far=many.how_far(kept, progress, shared),
-            explain_top=(top or 10) if explain else None,
-            progress=progress,
-        )
+        try:
+            findings, arrays = classes_of(
+                subject,
+                at=at,
+                reachable=reachable,
+                how_far=many.how_far(kept, progress, shared),
+                explain_top=(top or 10) if explain else None,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            if many.resume is not None and many.resume.exists():
+                terminal.say_kept(many.resume, quiet=shared.quiet)
+            raise
         paths: list[Path] = []
         if output is not None:
             progress("writing")

@@ -23,6 +23,7 @@ from isologit.subject import LocatedSubject
 )
 @click.option(
     "--token",
+    "--tokens",
     "tokens",
     multiple=True,
     metavar="LIST",

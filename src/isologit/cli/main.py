@@ -24,7 +24,7 @@ from isologit.errors import IsologitError
 COMMANDS = {
     "demo": "Audit the embedded checkpoint.",
     "audit": "Analyse a checkpoint: row classes, cluster, logit classes.",
-    "classes": "Row classes; at one hidden state or many, the logit classes there.",
+    "classes": "Row classes; logit classes at a hidden state, or at many.",
     "inspect": "Tensors, the head and why; reads headers alone.",
     "cast": "What casting W to other formats would merge.",
     "gap": "Near twins: tokens that no reachable state drives far apart.",

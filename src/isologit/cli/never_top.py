@@ -33,7 +33,9 @@ _STEPS = {"OWN": "along each row", "WHITENED": "along each whitened row", "SHORT
     show_default=True,
     help="Every hidden state of R^d, or those that the final norm can output.",
 )
-@click.option("--tokens", metavar="IDS", help="Decide these alone: 124,180-187.")
+@click.option(
+    "--token", "--tokens", "tokens", metavar="LIST", help="Decide these alone: 124,180-187."
+)
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0),
@@ -55,7 +57,9 @@ _STEPS = {"OWN": "along each row", "WHITENED": "along each whitened row", "SHORT
     help="Write a state for every token that wins.",
 )
 @click.option("--force", is_flag=True, help="Replace the file of --witnesses if it is there.")
-@options.computing_options
+@options.exact_options(
+    dtype_help="Of no effect here: real logits are meant.", why="never-top is about real logits"
+)
 def command(
     model: str,
     domain: Any,
@@ -73,20 +77,26 @@ def command(
     """
     if time_limit != time_limit:
         raise click.BadParameter("nan is no number of seconds", param_hint="--time-limit")
-    if shared.settings.arithmetic.name != "exact":
-        raise click.UsageError("never-top is about real logits; leave out --arithmetic")
     from isologit.output.single_file import check_file_target
 
-    ids = None if tokens is None else options.token_ids_of(tokens, "--tokens")
+    ids = None if tokens is None else options.token_ids_of(tokens, "--token")
     if witnesses is not None:
+        if witnesses.suffix != ".safetensors":
+            raise click.BadParameter(
+                f"{witnesses.name!r} does not end in .safetensors, which it is written as",
+                param_hint="--witnesses",
+            )
         check_file_target(witnesses, force=force)
+    if resume is not None:
+        # One that is there is gone on from.
+        check_file_target(resume, force=True)
 
     def check(located: LocatedSubject) -> None:
         """Find before W is fetched what its number of rows has against the request."""
         from isologit.equivalence.states import token_id_list
 
         if ids is not None:
-            token_id_list(ids, located.head.form.info.shape[0], "--tokens")
+            token_id_list(ids, located.head.form.info.shape[0], "--token")
 
     subject = open_model(model, shared, check)
     # Not before: W is being digested beside these.
@@ -105,6 +115,10 @@ def command(
         shown = _Shown(progress, shared, question, resume, time_limit)
         try:
             findings = answered(question, tokens=ids, time_limit=time_limit, watch=shown)
+        except KeyboardInterrupt:
+            if resume is not None:
+                terminal.say_kept(resume, quiet=shared.quiet)
+            raise
         finally:
             if resume is not None:
                 write_decided(resume, question)

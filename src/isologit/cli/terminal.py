@@ -61,6 +61,16 @@ def show_text(text: str) -> None:
         sys.stdout.write(text)
 
 
+def say_kept(path: Path, *, quiet: bool) -> None:
+    """Say on stderr that what an interrupted run knows is kept, and how to go on from it."""
+    if not quiet:
+        Words().print(
+            f"what is known so far is kept in {path}; the same command goes on from there",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def show_written(paths: list[Path]) -> None:
     """Print the list of what was written, to stderr."""
     tables.written(Words(), paths)

@@ -26,6 +26,7 @@ from isologit.findings import (
 )
 from isologit.inspection import Inspection, MatrixShape, TokenizerFacts
 from isologit.numerics.formats import parse_format, round_to
+from isologit.states_findings import MeetFacts
 
 FORMAT_NAMES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 
@@ -75,7 +76,16 @@ def verdict(findings: Audit | Classes) -> str:
         text += f"; a cluster of {plural(findings.cluster.size, 'token')} stands out"
     elif isinstance(findings, Audit) and findings.cluster is None:
         text += "; no cluster stands out"
+    elif isinstance(findings, Classes) and findings.meet is not None:
+        text += f"; {_told_apart(findings.meet)}"
     return text + "."
+
+
+def _told_apart(facts: MeetFacts) -> str:
+    over = plural(facts.states, "state")
+    if facts.told_apart_all:
+        return f"{over} told apart " + ("the others" if facts.classes else "all of them")
+    return f"{over} left {plural(facts.tokens_in_classes, 'token')} in classes of two or more"
 
 
 def matrix(facts: MatrixFacts | MatrixShape, model_name: str) -> list[str]:

@@ -13,15 +13,20 @@ from isologit.errors import OutputExistsError, OutputWriteError
 
 
 def check_file_target(target: Path, *, force: bool) -> None:
-    """Refuse a file that exists, before any work is done for it.
+    """Refuse a file that exists, or has no directory, before any work is done for it.
 
     With `force` a file may be replaced; a directory never.
 
     Raises
     ------
-    OutputExistsError
+    OutputExistsError, OutputWriteError
     """
     if not os.path.lexists(target):
+        if not target.parent.is_dir():
+            raise OutputWriteError(
+                f"{shown(str(target))} cannot be written: {shown(str(target.parent))} is no "
+                "directory. Make it, or name a file elsewhere"
+            )
         return
     if target.is_dir():
         raise OutputExistsError(
