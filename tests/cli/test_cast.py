@@ -157,3 +157,14 @@ def test_wrong_options_are_usage_errors(model: Path, arguments: list[str], messa
     ran = isologit("cast", model, *arguments)
     assert ran.code == 2
     assert message in ran.err
+
+
+def test_formats_go_by_the_names_that_others_use(model: Path) -> None:
+    ran = isologit("cast", model, "--to", "BF16,torch.x", "--states", 1)
+    assert (ran.code, ran.out) == (2, "")
+    assert "'torch.x' is not one of" in ran.err
+    found = isologit(
+        "cast", model, "--to", "bfloat16, fp16", "--to", "F16", "--states", 1, "--json"
+    )
+    assert list(found.json["formats"]) == ["f16", "bf16"]
+    assert "did you mean int8_row" in isologit("cast", model, "--to", "int8").err

@@ -1,5 +1,6 @@
 """`isologit gap`: the page, `--json`, and what it says of wrong options."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from checkpoints import gaussian, write_llama, write_matrix, write_tensors
 from cli.command import isologit
 from isologit.demo import checkpoint_path
 from isologit.errors import TokenIdError, UnclearHeadError
+from isologit.output import gap_page
 from tokens.small_tokenizers import byte_level, save
 
 HOSTILE = ["\x1b[31mred", "</script><b>", "[bold]x[/bold]"]
@@ -145,3 +147,32 @@ def test_rows_too_wide_for_the_bounds_are_told_of_in_one_line(tmp_path: Path) ->
     assert "nothing bounds what a norm over 123,356 values rounds" in ran.err
     state = isologit("classes", wide, "--token", 0, "--json").json["state"]
     assert (state["reachable"], state["norm_ratio"]) == (None, None)
+
+
+def test_a_gap_of_next_to_nothing_is_not_called_nothing(model: Path) -> None:
+    said = isologit("gap", model, "--within", 1e-6).out.splitlines()[1:3]
+    assert any("for 1e-06 nats between 1/(1 + 1e-06) and (1 + 1e-06)." in line for line in said)
+    assert any(
+        "for 1 nat between 1/2.718" in x
+        for x in isologit("gap", model, "--within", 1).out.splitlines()
+    )
+
+
+def test_a_list_of_many_pairs_has_the_lines_of_a_short_one(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = isologit("gap", model, "--within", 100, "--limit", 40).section("Pairs of distinct rows")
+    monkeypatch.setattr(gap_page, "_MOST_LAID_OUT", 3)
+    long = isologit("gap", model, "--within", 100, "--limit", 40).section("Pairs of distinct rows")
+    assert [line.split() for line in long] == [line.split() for line in short]
+    assert len(long) > 40
+
+
+def test_a_device_is_refused_before_its_library_is_asked_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for command in (["gap", model], ["never-top", model], ["diff", model, model]):
+        ran = isologit(*command, "--arithmetic", "torch:cpu")
+        assert (ran.code, ran.out) == (2, "")
+        assert "leave out --arithmetic" in ran.err

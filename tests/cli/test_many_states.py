@@ -174,3 +174,38 @@ def test_states_of_a_file_are_named_and_counted(model: Path, tmp_path: Path) -> 
     ran = isologit("classes", model, "--state", tmp_path / "h.npy")
     assert f"5 states from {tmp_path / 'h.npy'}, in bfloat16" in ran.out
     assert "Tokens that no state told apart [exact]" in ran.out
+
+
+def test_states_of_no_numbers_are_named(model: Path, tmp_path: Path) -> None:
+    states = gaussian(6, D, seed=2)
+    states[2, 3], states[4], states[5] = np.nan, 0, 0
+    np.save(tmp_path / "h.npy", states)
+    ran = isologit("classes", model, "--state", tmp_path / "h.npy")
+    assert ran.code == 0
+    notes = ran.section("Notes")
+    assert "• 1 state holds an infinity or a NaN: state 2, from 0" in notes
+    zero = "• 2 states hold nothing but 0, at which all tokens tie: state 4 and others, from 0"
+    assert zero in notes
+
+
+def test_an_interrupt_says_what_is_kept(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute, calls = logits_at_states, 0
+
+    def interrupted(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return compute(*given)
+
+    monkeypatch.setattr(across_states, "logits_at_states", interrupted)
+    ran = isologit("classes", model, "--random", 200, "--resume", tmp_path / "kept")
+    assert ran.code == 130
+    assert f"is kept in {tmp_path / 'kept'}; the same command goes on from there" in ran.err
+
+
+def test_the_first_line_says_what_was_told_apart(model: Path) -> None:
+    first = isologit("classes", model, "--random", 12).out.splitlines()[0]
+    assert first.endswith("; 12 states left 6 tokens in classes of two or more.")

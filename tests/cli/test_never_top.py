@@ -175,3 +175,30 @@ def test_an_estimate_is_said_where_no_bar_is_seen(
     assert "by a block that was timed" in ran.err
     assert "--time-limit 60 s" in ran.err
     assert isologit("never-top", square, "-q").err == ""
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_matrix(tmp_path / "m", [[1.0, 0.0], [0.0, 1.0]])
+    monkeypatch.setattr("isologit.never_top.answered", None)
+    nowhere = tmp_path / "no" / "w.safetensors"
+    for option in ("--witnesses", "--resume"):
+        ran = isologit("never-top", model, option, nowhere)
+        assert (ran.code, ran.out) == (23, "")
+        assert "is no directory. Make it" in ran.err
+    ran = isologit("never-top", model, "--witnesses", tmp_path / "w.npy")
+    assert (ran.code, ran.out) == (2, "")
+    assert "does not end in .safetensors" in ran.err
+
+
+def test_rows_that_make_no_logits_are_said_to_make_none(tmp_path: Path) -> None:
+    tensors = {"model.embed_tokens.weight": np.eye(4), "lm_head.weight": np.eye(4)[::-1].copy()}
+    config = {"model_type": "llama", "tie_word_embeddings": False, "rms_norm_eps": 1e-5}
+    model = write_tensors(tmp_path / "m", tensors, config=config)
+    for command in ("never-top", "classes", "gap"):
+        norm = ["--norm", "rms"] if command == "gap" else []
+        ran = isologit(command, model, "--role", "input", *norm)
+        assert ran.code == 0, ran.err
+        assert "the model makes no logits with them" in ran.out
+        assert "makes no logits" not in isologit(command, model, *norm).out
