@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from checkpoints import gaussian, write_llama, write_matrix
+from checkpoints import gaussian, write_llama, write_matrix, write_tensors
 from cli.command import finished, isologit, start
 
 SQUARE = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1], [0, 0], [1, 0], [0.5, 0.5]])
