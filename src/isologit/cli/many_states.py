@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from isologit.cli.options import Shared
+from isologit.cli.text_bar import duration, text_bar
 from isologit.request import FileState, RandomStates
 from isologit.subject import Progress
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # Runs that are estimated to take longer are told of where no bar is seen.
 _LONG_SECONDS = 20.0
-_BAR_CELLS = 24
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class _Shown:
             self._said = True
             hint = "" if self._resume else "; --resume FILE would keep what is done"
             Words().print(
-                f"logits at {total:,} states: about {_duration(left)} left{hint}", soft_wrap=True
+                f"logits at {total:,} states: about {duration(left)} left{hint}", soft_wrap=True
             )
 
     def _seconds_left(self, total: int) -> float | None:
@@ -182,15 +182,5 @@ class _Shown:
 
 
 def _bar(done: int, total: int, left: float | None) -> str:
-    filled = _BAR_CELLS * done // total
-    rest = "" if left is None or done == total else f", about {_duration(left)} left"
-    bar = "━" * filled + "╌" * (_BAR_CELLS - filled)
-    return f"logits at many states {bar} {done:,} of {total:,}{rest}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    rest = "" if left is None or done == total else f", about {duration(left)} left"
+    return f"logits at many states {text_bar(done, total)}{rest}"

@@ -10,6 +10,7 @@ import click
 
 from isologit.cli import options
 from isologit.cli.fetching import open_model
+from isologit.cli.text_bar import duration, text_bar
 from isologit.subject import LocatedSubject, Progress
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 # A search that takes longer is told of where no bar is seen.
 _LONG_SECONDS = 10.0
 _SAVED_EVERY = 10.0
-_BAR_CELLS = 24
 _STEPS = {"OWN": "along each row", "WHITENED": "along each whitened row", "SHORTEST": "one by one"}
 
 
@@ -162,9 +162,9 @@ class _Shown:
         self._estimate = ""
         if most_seconds is not None:
             if least_seconds is None:
-                self._estimate = f"about {_duration(most_seconds)} in all, by their dimensions"
+                self._estimate = f"about {duration(most_seconds)} in all, by their dimensions"
             else:
-                span = f"{_duration(least_seconds)} to {_duration(most_seconds)}"
+                span = f"{duration(least_seconds)} to {duration(most_seconds)}"
                 self._estimate = f"{span} in all, by a block that was timed"
         if self._shared.verbose:
             self._progress(f"witnesses {self._step}")
@@ -205,17 +205,9 @@ class _Shown:
         return True
 
     def _show(self) -> None:
-        filled = _BAR_CELLS * self._done // max(self._total, 1)
-        bar = "━" * filled + "╌" * (_BAR_CELLS - filled)
         rest = self._estimate
         if self._done:
             seconds = (time.monotonic() - self._began) * (self._total - self._done) / self._done
-            rest = f"about {_duration(seconds)} left at this rate"
+            rest = f"about {duration(seconds)} left at this rate"
         more = f", {rest}" if rest and self._done < self._total else ""
-        self._progress(f"witnesses {self._step} {bar} {self._done:,} of {self._total:,}{more}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+        self._progress(f"witnesses {self._step} {text_bar(self._done, self._total)}{more}")

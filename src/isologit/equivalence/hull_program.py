@@ -14,6 +14,7 @@ Only some rivals take part: others join while they beat what is found (cutting p
 here is approximate; `witness` and `hull_certificate` prove what it proposes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ def least_distance(
     return point, weights, size
 
 
-class _Program:
+class _Program(ABC):
     """A program over some rivals, `ids`."""
 
     def __init__(self, domain: Domain, token: int, ids: TokenIds) -> None:
@@ -148,9 +149,9 @@ class _Program:
                 return
             self.join(joining)
 
+    @abstractmethod
     def solved(self) -> Iterator[Proposal]:
         """Yield what follows from the rivals there are."""
-        raise NotImplementedError
 
 
 class _Cone(_Program):
