@@ -430,6 +430,33 @@ def test_what_binary64_rounds_the_other_way_is_no_witness() -> None:
         assert found.tolist() == [ahead > 0, ahead < 0]
 
 
+def test_constants_that_binary64_rounds_the_other_way_make_no_witness() -> None:
+    # β · w all but cancels, in three steps of 24 bits: what is left is far below what binary64
+    # loses on the way. The state is 0, so that constants alone decide.
+    random = np.random.default_rng(1)
+    beta = random.normal(size=64).astype(np.float32).astype(np.float64)
+    beta[61:] = [2.0**-10, 2.0**-34, 2.0**-58]
+    values = random.normal(size=(60, 64)).astype(np.float32).astype(np.float64)
+    values[:, 61:] = 0
+    for row in values:
+        for k in (61, 62, 63):
+            left = sum(Fraction(b) * Fraction(w) for b, w in zip(beta, row, strict=True))
+            row[k] = np.float32(float(-left / Fraction(beta[k])))
+    domain = reachable_states(
+        Matrix.of_values(values, F32), NormRange("rms", np.ones(64), beta, 1e-5)
+    )
+    exact = domain.exact_constants(np.arange(60))
+    rounded, errors = domain.constants
+    off = [abs(Fraction(float(c)) - e) for c, e in zip(rounded, exact, strict=True)]
+    assert all(o <= Fraction(float(b)) for o, b in zip(off, errors, strict=True))
+    assert sum(o > abs(e) for o, e in zip(off, exact, strict=True)) > 30
+    for first in range(0, 60, 2):
+        pair = np.array([first, first + 1])
+        found = witness.check_states(domain, pair, np.zeros((2, 64)), pair).wins
+        ahead = exact[first] - exact[first + 1]
+        assert found.tolist() == [ahead > 0, ahead < 0]
+
+
 @pytest.mark.parametrize("ids", [(1, 2, 9), (1, 2, -1), (1, 2, 2**70), (1, 2, 4), (1, 2, 5)])
 @pytest.mark.parametrize("kind", ["hull", "bound"])
 def test_tokens_that_are_not_there_or_have_no_numbers_prove_nothing(

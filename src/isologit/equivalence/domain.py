@@ -204,12 +204,10 @@ class Domain:
         return (1.0, BEYOND) if self.beyond else (1.0,)
 
 
-def all_states(
-    matrix: Matrix, bias: Vector | None = None, bias_factor: Fraction = Fraction(1)
-) -> Domain:
+def all_states(matrix: Matrix, bias: Vector | None = None) -> Domain:
     """Return the domain R^d, with biases or without."""
     with_bias = " and the head's bias" if bias is not None else ""
-    return _space(matrix, "all", f"every hidden state of R^d{with_bias}", bias, bias_factor)
+    return _space(matrix, "all", f"every hidden state of R^d{with_bias}", bias, Fraction(1))
 
 
 def reachable_states(
