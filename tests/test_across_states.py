@@ -326,8 +326,12 @@ def test_a_head_that_turns_the_order_has_no_certificate(tmp_path: Path) -> None:
     here = found(model, RandomStates(4, 0))
     assert here.greedy is None
     assert any("turns the order" in note for note in here.notes)
+    kept = cut_short(model, RandomStates(K, 0), 1, with_greedy=True)
     config["logit_scale"] = 0.5
     write_tensors(tmp_path / "m", tensors, config=config)
     scaled = found(model, RandomStates(4, 0))
     assert scaled.greedy is not None
     assert any("before the head's scale" in note for note in scaled.notes)
+    # What was kept has no certificates, and these are of another model.
+    with pytest.raises(ResultsError, match="of another"):
+        found(model, RandomStates(K, 0), HowFar(kept=kept))
