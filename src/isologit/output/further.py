@@ -15,7 +15,7 @@ def further_questions(findings: Audit) -> list[str]:
         )
     return [
         "which tokens does no prompt tell apart by more than 1 nat: isologit gap MODEL --within 1",
-        f"{alone}: isologit never-top MODEL",
+        f"{alone}: isologit never-top MODEL --domain reachable",
         "what would f16, 8 bits or GGUF's blocks merge: isologit cast MODEL",
         "which tokens do many hidden states leave together, and is greedy decoding certain there: "
         "isologit classes MODEL --random 1000, or --state FILE for states that you captured",
