@@ -21,6 +21,9 @@ from isologit.subject import (
     silent,
 )
 
+# Of each class; `classes --explain` lists them.
+_TIES_LISTED = 50
+
 
 def audit(
     spec: str,
@@ -118,7 +121,13 @@ def audit_of(
         progress("ties")
         # Of a device's logits `classes --explain` observes several operations, which takes longer.
         ties = explaining.ties_at(
-            subject, rows, state.vector, here.logits, top=1, tokens=tokens.table
+            subject,
+            rows,
+            state.vector,
+            here.logits,
+            top=1,
+            listed=_TIES_LISTED,
+            tokens=tokens.table,
         )
     row_facts = RowFacts.of(rows, biased=subject.head.bias is not None)
     findings = Audit(

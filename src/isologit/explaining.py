@@ -31,8 +31,8 @@ from isologit.tie_findings import (
 from isologit.tokens.table import TokenTable
 
 # Enough to see what ties; the modal class's ids are all under `logits`.
-_IDS_LISTED = 100
-_TIES_LISTED = 50
+_IDS_OF_A_SPLIT = 100
+_LISTED = 10_000
 _CLASSES_LISTED = 20
 # What `Observed.logits` computes, as the seed does.
 _FIRST_OP = "W @ h"
@@ -57,6 +57,7 @@ def ties_at(
     logits: TokenValues,
     *,
     top: int,
+    listed: int = _LISTED,
     tokens: TokenTable | None = None,
 ) -> Ties:
     """Explain the ties among the largest logits and in the modal class.
@@ -73,6 +74,8 @@ def ties_at(
         The logits there, in the subject's arithmetic: these make the classes.
     top
         How many of the largest distinct logits to look at.
+    listed
+        How many ties and ids of a class are listed; all are counted.
     tokens
         Who the tokens are, where that is known.
     """
@@ -96,6 +99,7 @@ def ties_at(
             ),
             rows,
             tokens,
+            listed,
         )
 
     distinct = np.unique(logits.values[~np.isnan(logits.values)] + 0.0)
@@ -125,12 +129,14 @@ def _claims(*, observed: bool, capped: bool) -> dict[str, str]:
     return found
 
 
-def _class_facts(tied: TiedClass, rows: RowClasses, tokens: TokenTable | None) -> TiedClassFacts:
+def _class_facts(
+    tied: TiedClass, rows: RowClasses, tokens: TokenTable | None, listed_at_most: int
+) -> TiedClassFacts:
     counts: Counter[str] = Counter()
     in_f32: Counter[str] = Counter()
     listed: list[Tie] = []
     for tie in tied.ties():
-        if len(listed) < _TIES_LISTED:
+        if len(listed) < listed_at_most:
             listed.append(tie)
         key = _key(tie)
         counts[key] += 1
@@ -141,7 +147,7 @@ def _class_facts(tied: TiedClass, rows: RowClasses, tokens: TokenTable | None) -
         hex=tied.value.hex(),
         ulp=tied.ulp,
         n_tokens=n_tokens,
-        token_ids=tied.token_ids[:_IDS_LISTED].tolist(),
+        token_ids=tied.token_ids[:listed_at_most].tolist(),
         first=None if tokens is None else token_steps.class_tokens(tokens, tied.token_ids).first,
         distinct_rows=len(tied.row_tokens),
         distinct_without_bias=_without_bias(rows, tied.token_ids),
@@ -313,7 +319,7 @@ def _split_class(rows: Partition, label: int, observed: Float64s) -> SplitClass:
     return SplitClass(
         label=label,
         size=len(tokens),
-        token_ids=tokens[:_IDS_LISTED].tolist(),
+        token_ids=tokens[:_IDS_OF_A_SPLIT].tolist(),
         logits=values.tolist(),
         n_tokens=counts.tolist(),
     )
