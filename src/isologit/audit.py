@@ -8,7 +8,6 @@ from isologit.clusters import ClusterChoice
 from isologit.equivalence.axes import principal_axes
 from isologit.equivalence.cluster import find_clusters
 from isologit.equivalence.rows import row_classes
-from isologit.equivalence.states import centroid_state, mean_state
 from isologit.findings import Audit, RowFacts, ValueFacts
 from isologit.request import Members, Pole
 from isologit.steps import Arrays
@@ -88,11 +87,7 @@ def audit_of(
         cluster = clusters.standing_out(found)
 
     progress("logits")
-    centre = (
-        mean_state(matrix, rows.finite_rows, arithmetic)
-        if cluster is None
-        else centroid_state(matrix, cluster.token_ids, arithmetic)
-    )
+    centre = steps.state_of_cluster(subject, rows, cluster)
     cosines = at_pole if at_pole is not None else steps.cosines_at(subject, centre.vector)
     # A cluster file's own cosine is not this run's: it is computed again.
     cluster = None if cluster is None else clusters.with_cosine(cluster, cosines)

@@ -24,7 +24,7 @@ from isologit.equivalence.coarsening import born_classes, part_counts
 from isologit.equivalence.norm_range import NormRange
 from isologit.equivalence.partition import Partition
 from isologit.equivalence.rows import RowClasses, row_classes
-from isologit.equivalence.states import State, centroid_state, mean_state
+from isologit.equivalence.states import State
 from isologit.equivalence.winners import NOBODY, margin, winners
 from isologit.errors import TensorShapeError
 from isologit.findings import EqualRows
@@ -40,9 +40,7 @@ from isologit.subject import (
     silent,
 )
 from isologit.tokens.table import TokenTable
-
-# Characters of a winner's text.
-_LONGEST_SHOWN = 24
+from isologit.tokens.text import LONGEST_NAMED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +104,14 @@ def casts_of(
     progress("row classes")
     rows = row_classes(matrix, subject.head.bias)
     progress("cluster")
-    state = _state(subject, rows)
+    cluster = clusters.standing_out(find_clusters(matrix, rows.row_values))
+    state = steps.state_of_cluster(subject, rows, cluster)
     progress("logits")
     at_state = steps.logits_at(subject, state.vector)
     logits = Partition.of_values(at_state.values)
     progress("winners at random states")
     norm_range = NormRange.of(subject.head.norm, matrix.width)
-    states = (norm_range or NormRange.assumed(matrix.width)).random_states(
+    states = NormRange.known_or_assumed(subject.head.norm, matrix.width).random_states(
         0, sample.n, seed=sample.seed, format_=matrix.format
     )
     before = _Before(rows, logits, states, winners(matrix, states, subject.logit_format))
@@ -198,15 +197,6 @@ class _Before:
     logits: Partition
     states: Matrix
     winners: npt.NDArray[np.int64]
-
-
-def _state(subject: Subject, rows: RowClasses) -> State:
-    """Return the state of an audit: the centroid of the cluster that stands out, or the mean."""
-    matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
-    cluster = clusters.standing_out(find_clusters(matrix, rows.row_values))
-    if cluster is None:
-        return mean_state(matrix, rows.finite_rows, arithmetic)
-    return centroid_state(matrix, cluster.token_ids, arithmetic)
 
 
 def _facts(
@@ -295,7 +285,7 @@ def _flips(
             ]
         shown = None
         if table is not None and NOBODY not in (old, new):
-            shown = [table.shown(i, _LONGEST_SHOWN) for i in (old, new)]
+            shown = [table.shown(i, LONGEST_NAMED) for i in (old, new)]
         flips.append(
             Flip(
                 state=k,

@@ -19,6 +19,7 @@ from isologit.diff_findings import (
     ZeroRows,
 )
 from isologit.diff_sides import FIGURES, ROUNDED, RowNames, Side
+from isologit.equivalence.deviations import differing
 from isologit.equivalence.partition import Overlap, Partition
 from isologit.findings import Comparison, MatrixFacts
 from isologit.numerics.formats import F32, Float64s, Format, parse_format, round_to
@@ -162,7 +163,7 @@ def rows_of_figures(
         values = of[name][:n_rows]
         return values if name in ROUNDED else round_to(values, counted)
 
-    differs = {name: _unlike(figure(left, name), figure(right, name)) for name in usable}
+    differs = {name: differing(figure(left, name), figure(right, name)) for name in usable}
     # With biases, which classes count, unlike classes mean that a row moved or one of these.
     alike = kept and before.bias is None and after.bias is None
     why = (
@@ -225,10 +226,6 @@ def _moved_by_classes(before: Partition, after: Partition, seen: Mask) -> int:
         np.maximum.at(largest, whole, sizes)
         bounds.append(int((total - largest).sum()))
     return max(bounds)
-
-
-def _unlike(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> Mask:
-    return np.asarray((left != right) & ~(np.isnan(left) & np.isnan(right)))
 
 
 def _column(bias: Vector) -> Matrix:

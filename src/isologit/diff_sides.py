@@ -33,7 +33,7 @@ from isologit.subject import Settings, Subject, open_subject
 from isologit.token_findings import TokenizerSource, TokensFacts
 from isologit.token_steps import Tokens
 from isologit.tokens.categories import CATEGORIES
-from isologit.tokens.text import visible_token
+from isologit.tokens.text import LONGEST_NAMED, visible_token
 
 #: Figures of a row's entries, in the order in which they are asked.
 FIGURES = ("smallest", "largest", "sum", "norm")
@@ -49,7 +49,6 @@ _COLUMNS: dict[str, pa.DataType] = {
 }
 # What values are of, however they are stored.
 _VALUES = tuple(format_.name for format_ in FORMATS)
-_LONGEST_SHOWN = 24
 
 Mask = npt.NDArray[np.bool_]
 
@@ -287,7 +286,7 @@ def names_in(tokens: Tokens) -> RowNames | None:
         return None
     return RowNames(
         categories=table.categories,
-        show=lambda token_id: table.shown(token_id, _LONGEST_SHOWN),
+        show=lambda token_id: table.shown(token_id, LONGEST_NAMED),
         tokenizer=TokenizerSource(source=table.tokenizer.source, kind=table.tokenizer.kind),
         notes=tokens.notes,
     )
@@ -302,7 +301,7 @@ def names_in_results(results: Results) -> RowNames | None:
     raw = columns["bytes"]
     return RowNames(
         categories=np.array([codes[each] for each in columns["category"].to_pylist()], np.int8),
-        show=lambda token_id: visible_token(raw[token_id].as_py(), _LONGEST_SHOWN),
+        show=lambda token_id: visible_token(raw[token_id].as_py(), LONGEST_NAMED),
         tokenizer=results.tokenizer,
     )
 

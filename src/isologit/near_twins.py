@@ -35,6 +35,7 @@ from isologit.gap_findings import (
 )
 from isologit.subject import Progress, Settings, Subject, head_facts, open_subject, silent
 from isologit.tokens.table import TokenTable
+from isologit.tokens.text import LONGEST_NAMED
 
 Ids = npt.NDArray[np.int64]
 NormKind = Literal["rms", "layer"]
@@ -50,7 +51,6 @@ _TOLD_CLASSES = 20
 _SHOWN_MEMBERS = 3
 # How many near rows a token that is asked for gets.
 _NEAREST = 5
-_LONGEST_SHOWN = 24
 
 
 def near_twins(
@@ -321,7 +321,7 @@ def _texts(
     for each in twins:
         named |= {each.token, *each.row_class[:_SHOWN_MEMBERS]}
         named |= {pair.b for pair in each.nearest}
-    return {str(i): table.shown(i, _LONGEST_SHOWN) for i in sorted(named)}
+    return {str(i): table.shown(i, LONGEST_NAMED) for i in sorted(named)}
 
 
 def _claims(pairs: NearPairs) -> dict[str, str]:

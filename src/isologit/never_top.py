@@ -35,11 +35,10 @@ from isologit.never_top_findings import (
     Shadowed,
 )
 from isologit.subject import Settings, Subject, head_facts, open_subject
+from isologit.tokens.text import LONGEST_NAMED
 
 #: Seconds of the search, where nobody says.
 TIME_LIMIT = 60.0
-# Characters of a token that are shown.
-_LONGEST_SHOWN = 24
 _ROUNDING = (
     "these are claims about real logits: computed ones are rounded, and of tokens that tie then "
     "the lowest id is often taken, so a token that is listed here can still be produced"
@@ -174,13 +173,12 @@ def asked(subject: Subject, domain: DomainName) -> Question:
     if domain == "all":
         states = all_states(head.matrix, head.bias)
     else:
-        known = NormRange.of(head.norm, head.matrix.width)
-        if known is None:
+        if NormRange.of(head.norm, head.matrix.width) is None:
             notes.append(
                 f"the final norm is not known ({head.norm.source}): reachable states are taken to "
                 "be an RMSNorm's with γ = 1"
             )
-        norm_range = known or NormRange.assumed(head.matrix.width)
+        norm_range = NormRange.known_or_assumed(head.norm, head.matrix.width)
         states = reachable_states(head.matrix, norm_range, head.bias, factor)
     standing = collapse(states)
     if left_out := len(standing.ids(Status.LEFT_OUT)):
@@ -215,7 +213,7 @@ def answered(
     table = read.table
 
     def text_of(token: int) -> str | None:
-        return None if table is None else table.shown(token, _LONGEST_SHOWN)
+        return None if table is None else table.shown(token, LONGEST_NAMED)
 
     mask = np.ones(n_rows, dtype=np.bool_)
     if wanted is not None:
@@ -334,7 +332,7 @@ def witness_states(question: Question, tokens: list[int] | None = None) -> Witne
 
 def _into_range(question: Question, states: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     head = question.subject.head
-    norm_range = NormRange.of(head.norm, head.matrix.width) or NormRange.assumed(head.matrix.width)
+    norm_range = NormRange.known_or_assumed(head.norm, head.matrix.width)
     for n, state in enumerate(states):
         inner = norm_range.inner(state.astype(np.float64))
         ratio = float(np.linalg.norm(inner)) / norm_range.radius

@@ -16,7 +16,7 @@ def on_the_rim(subject: Subject, state: State) -> State:
         The state is not finite.
     """
     width = subject.head.matrix.width
-    norm_range = NormRange.of(subject.head.norm, width) or NormRange.assumed(width)
+    norm_range = NormRange.known_or_assumed(subject.head.norm, width)
     return rescaled_state(state, norm_range, subject.head.norm)
 
 

@@ -50,9 +50,8 @@ def source_of(subject: Subject, asked: StoredStates | RandomStates) -> Source:
     """
     matrix = subject.head.matrix
     if isinstance(asked, RandomStates):
-        norm_range = NormRange.of(subject.head.norm, matrix.width)
-        norm_range = norm_range or NormRange.assumed(matrix.width)
-        seed, drawn = asked.seed, norm_range
+        drawn = NormRange.known_or_assumed(subject.head.norm, matrix.width)
+        seed = asked.seed
 
         def random_part(first: int, stop: int) -> tuple[Matrix, list[int]]:
             states = drawn.random_states(first, stop, seed=seed, format_=matrix.format)

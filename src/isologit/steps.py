@@ -11,7 +11,7 @@ from isologit.equivalence.axes import PrincipalAxes, coordinates, direction
 from isologit.equivalence.partition import Partition, TokenIds
 from isologit.equivalence.refinement import Refinement, refine
 from isologit.equivalence.rows import RowClasses
-from isologit.equivalence.states import State, reachability
+from isologit.equivalence.states import State, centroid_state, mean_state, reachability
 from isologit.equivalence.values import TokenValues
 from isologit.findings import (
     ArithmeticFacts,
@@ -106,6 +106,14 @@ def at_state(
         comparison=comparison(cluster, class_ids),
         class_rows=class_rows(subject, rows.rows, class_ids, state.vector),
     )
+
+
+def state_of_cluster(subject: Subject, rows: RowClasses, cluster: ClusterChoice | None) -> State:
+    """Return the state of an audit: the cluster's centroid, or where there is none the mean row."""
+    matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
+    if cluster is None:
+        return mean_state(matrix, rows.finite_rows, arithmetic)
+    return centroid_state(matrix, cluster.token_ids, arithmetic)
 
 
 def logits_at(subject: Subject, hidden_state: Vector) -> TokenValues:

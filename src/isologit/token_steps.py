@@ -39,6 +39,7 @@ from isologit.tokens.evidence import GRADES, Evidence
 from isologit.tokens.open_tokenizer import open_tokenizer, open_tokenizer_at
 from isologit.tokens.settings import TokenizerSettings, read_settings
 from isologit.tokens.table import TokenTable, beyond_rows, beyond_rows_note, describe
+from isologit.tokens.text import LONGEST_NAMED
 from isologit.tokens.undertrained import undertrained_evidence
 from isologit.tokens.vocabulary import Tokenizer
 
@@ -47,7 +48,6 @@ NO_TOKENIZER = "no tokenizer lies beside the weights: tokens are ids (--tokenize
 _ROLES = ("bos", "eos", "pad", "decoder_start")
 # Tokens of a class that are shown.
 _FIRST = 5
-_LONGEST_SHOWN = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,7 +333,7 @@ def tokens_facts(
         ids = np.flatnonzero(rows.n_others())
         shared = dict(table.mix(ids))
         special = [
-            f"{i} {table.shown(i, _LONGEST_SHOWN)}"
+            f"{i} {table.shown(i, LONGEST_NAMED)}"
             for i in ids[table.categories[ids] == SPECIAL].tolist()
         ]
     return TokensFacts(
@@ -362,7 +362,7 @@ def class_tokens(table: TokenTable, token_ids: npt.ArrayLike) -> ClassTokens:
     return ClassTokens(
         size=len(ids),
         mix=dict(table.mix(ids)),
-        first=[table.shown(i, _LONGEST_SHOWN) for i in islice(with_token, _FIRST)],
+        first=[table.shown(i, LONGEST_NAMED) for i in islice(with_token, _FIRST)],
     )
 
 

@@ -10,7 +10,7 @@ from checkpoints import gaussian, write_llama, write_matrix, write_tensors
 from cli.command import isologit
 from isologit.demo import checkpoint_path
 from isologit.errors import TokenIdError, UnclearHeadError
-from isologit.output import gap_page
+from isologit.output import parts
 from tokens.small_tokenizers import byte_level, save
 
 HOSTILE = ["\x1b[31mred", "</script><b>", "[bold]x[/bold]"]
@@ -159,7 +159,7 @@ def test_a_list_of_many_pairs_has_the_lines_of_a_short_one(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = isologit("gap", model, "--within", 100, "--limit", 40).section("Pairs of distinct rows")
-    monkeypatch.setattr(gap_page, "_MOST_LAID_OUT", 3)
+    monkeypatch.setattr(parts, "_MOST_LAID_OUT", 3)
     long = isologit("gap", model, "--within", 100, "--limit", 40).section("Pairs of distinct rows")
     assert [line.split() for line in long] == [line.split() for line in short]
     assert len(long) > 40

@@ -99,6 +99,20 @@ def test_the_tables_hold_the_meet(model: Path, tmp_path: Path) -> None:
     assert [50, 51] in meets
 
 
+def interrupt_at_call(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a run interrupted as it begins its so-manieth part."""
+    calls = 0
+
+    def interrupted(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise KeyboardInterrupt
+        return logits_at_states(*given)
+
+    monkeypatch.setattr(across_states, "logits_at_states", interrupted)
+
+
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("options", [(), ("--no-greedy",)])
 def test_an_interrupted_run_goes_on_to_the_same_page(
@@ -106,16 +120,7 @@ def test_an_interrupted_run_goes_on_to_the_same_page(
 ) -> None:
     arguments = ["classes", model, "--random", 120, *options, "--json"]
     whole = isologit(*arguments)
-    compute, calls = logits_at_states, 0
-
-    def interrupted(*given: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-        return compute(*given)
-
-    monkeypatch.setattr(across_states, "logits_at_states", interrupted)
+    interrupt_at_call(3, monkeypatch)
     kept = tmp_path / "kept"
     ran = isologit(*arguments, "--resume", kept)
     assert (ran.code, ran.out) == (130, "")
@@ -191,16 +196,7 @@ def test_states_of_no_numbers_are_named(model: Path, tmp_path: Path) -> None:
 def test_an_interrupt_says_what_is_kept(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute, calls = logits_at_states, 0
-
-    def interrupted(*given: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return compute(*given)
-
-    monkeypatch.setattr(across_states, "logits_at_states", interrupted)
+    interrupt_at_call(2, monkeypatch)
     ran = isologit("classes", model, "--random", 200, "--resume", tmp_path / "kept")
     assert ran.code == 130
     assert f"is kept in {tmp_path / 'kept'}; the same command goes on from there" in ran.err

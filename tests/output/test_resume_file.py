@@ -80,7 +80,7 @@ def test_a_place_that_refuses_keeps_the_earlier_file(
     def full(*_given: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OutputWriteError, match="No space left on device; nothing was left behind"):
         write_kept(path, KEPT)
     assert path.read_bytes() == before

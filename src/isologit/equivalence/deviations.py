@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from isologit.equivalence.coarsening import part_counts
 from isologit.equivalence.partition import Partition, TokenIds
 from isologit.numerics.formats import Float64s, Format, ulp
 
@@ -30,7 +31,7 @@ class Deviations:
 
 
 def differing(left: Float64s, right: Float64s) -> npt.NDArray[np.bool_]:
-    """Return where two arrays of logits hold other numbers; a NaN equals a NaN."""
+    """Return where two arrays hold other numbers; a NaN equals a NaN."""
     return np.not_equal(left, right) & ~(np.isnan(left) & np.isnan(right))
 
 
@@ -54,8 +55,7 @@ def split_classes(classes: Partition, observed: Float64s) -> list[tuple[int, int
     list of (label, number of observed logits)
         By the number, largest first, then by label.
     """
-    finer = classes.meet(Partition.of_values(observed))
-    parts = np.bincount(classes.labels[finer.firsts()], minlength=classes.n_classes)
+    parts = part_counts(Partition.of_values(observed), classes)
     split = np.flatnonzero(parts > 1)
     split = split[np.argsort(-parts[split], kind="stable")]
     return [(int(label), int(parts[label])) for label in split]

@@ -74,13 +74,13 @@ class Domain:
     matrix: Matrix
     kept: npt.NDArray[np.bool_]
     gamma: Float64s
-    beta: Float64s | None
-    bias: Vector | None
-    bias_factor: Fraction
-    zero_mean: bool
-    radius: float | None
-    beyond: bool
     why: str
+    beta: Float64s | None = None
+    bias: Vector | None = None
+    bias_factor: Fraction = Fraction(1)
+    zero_mean: bool = False
+    radius: float | None = None
+    beyond: bool = False
 
     @property
     def of_hidden_states(self) -> bool:
@@ -243,12 +243,8 @@ def reachable_states(
                 matrix=matrix,
                 kept=kept,
                 gamma=gamma,
-                beta=None,
-                bias=None,
                 bias_factor=bias_factor,
                 zero_mean=True,
-                radius=None,
-                beyond=False,
                 why="γ ⊙ u for every u of mean zero, as nothing is added whose size would matter",
             )
         why = f"{named} outputs every direction of R^d"
@@ -294,12 +290,8 @@ def _space(
         matrix=matrix,
         kept=np.ones(matrix.width, dtype=np.bool_) if kept is None else kept,
         gamma=np.ones(matrix.width),
-        beta=None,
         bias=bias,
         bias_factor=bias_factor,
-        zero_mean=False,
-        radius=None,
-        beyond=False,
         why=why,
     )
 

@@ -7,11 +7,11 @@ nearly makes up for β · Δ.
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
-from typing import Any
 
 import numpy as np
 
 from isologit.equivalence.norm_range import NormRange
+from isologit.numerics.dyadic import integers
 from isologit.numerics.formats import Float64s
 
 # Bits of the root; what is cut off is nothing beside a binary64 number's last.
@@ -46,9 +46,9 @@ class ExactGap:
         scale, biases_apart
             s, and s_b · (b_a − b_b).
         """
-        rows, row_exponent = _integers(np.stack([left, right]))
+        rows, row_exponent = integers(np.stack([left, right]))
         difference = rows[0] - rows[1]
-        gamma, gamma_exponent = _integers(norm_range.gamma)
+        gamma, gamma_exponent = integers(norm_range.gamma)
         x = difference * gamma
         # d times the sum of squares, or of squared deviations: (√d · ‖P x‖)², an integer.
         square = len(left) * int((x * x).sum())
@@ -56,7 +56,7 @@ class ExactGap:
             square -= int(x.sum()) ** 2
         constant = biases_apart
         if norm_range.beta is not None:
-            beta, beta_exponent = _integers(norm_range.beta)
+            beta, beta_exponent = integers(norm_range.beta)
             product = int((difference * beta).sum())
             constant += scale * product * Fraction(2) ** (row_exponent + beta_exponent)
         unit = Fraction(4) ** (row_exponent + gamma_exponent)
@@ -71,17 +71,6 @@ class ExactGap:
         """Return whether the gap is at most so many nats. Exact."""
         rest = Fraction(nats) - self.constant
         return rest >= 0 and self.square <= rest**2
-
-
-def _integers(values: Float64s) -> tuple[Any, int]:
-    """Return Python's integers n and an exponent e such that the values are n · 2^e, exactly."""
-    mantissas, exponents = np.frexp(values)
-    whole = (mantissas * 2.0**53).astype(np.int64)
-    used = exponents[whole != 0]
-    least = int(used.min()) if used.size else 0
-    shifts = np.where(whole != 0, exponents - least, 0)
-    integers = whole.astype(object) << shifts.astype(object)
-    return integers, least - 53
 
 
 def _root(square: Fraction) -> Fraction:

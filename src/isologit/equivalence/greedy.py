@@ -17,6 +17,7 @@ import numpy.typing as npt
 from isologit.equivalence.device_sums import (
     MODELS,
     ROUNDING,
+    TRUNCATING,
     SumModel,
     lost,
     products_are_exact,
@@ -295,7 +296,7 @@ class _AtState:
             formats[format_.name] = InFormat(
                 top_ids=ids,
                 verdict=self._verdict(top, format_, ROUNDING, len(ids)),
-                if_truncated=self._verdict(top, format_, MODELS[1], len(ids)),
+                if_truncated=self._verdict(top, format_, TRUNCATING, len(ids)),
                 identical=len(ids) > 1 and len(set(self._same[tied].tolist())) == 1,
             )
         return TopToken(

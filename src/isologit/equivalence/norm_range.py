@@ -63,6 +63,11 @@ class NormRange:
         """Return the range of a norm with γ = 1 and no β: taken where its numbers are not known."""
         return cls(kind, np.ones(width), None, None)
 
+    @classmethod
+    def known_or_assumed(cls, norm: FinalNorm, width: int) -> "NormRange":
+        """Return what a norm outputs, or where that is not known what `assumed` takes for it."""
+        return cls.of(norm, width) or cls.assumed(width)
+
     @property
     def width(self) -> int:
         """d."""

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from isologit.numerics import kernels, lanes
 from isologit.numerics.compilation import kernel
+from isologit.numerics.distances import sketch_row
 from isologit.numerics.formats import Float64s
 from isologit.numerics.lanes import U_DOUBLE
 from isologit.numerics.parallel import for_blocks
@@ -341,32 +342,6 @@ def _part_sums(  # pragma: no cover - compiled
 
 
 @intrinsic
-def _row_sketch(  # pragma: no cover - compiled
-    _typing_context: Any, words: Any, row: Any, weights: Any, sketch: Any, n: Any
-) -> Any:
-    """Store a row's products with the weights, summed a lane, as ``sketch[n]``."""
-    signature = types.void(words, row, weights, sketch, n)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        weights, sketch = (_data(context, builder, signature, args, n) for n in (2, 3))
-
-        def term(value: Any, weight: Any, total: Any) -> Any:
-            return lanes.product_sum(builder, value, weight, total)
-
-        (sums,) = lanes.double_sums(
-            context, builder, signature.args[0], args[0], args[1], weights, [term]
-        )
-        start = builder.mul(args[4], lanes.constant(LANES))
-        for half, total in enumerate(sums):
-            place = lanes.at(builder, builder.gep(sketch, [start]), half * lanes.LANES)
-            place = builder.bitcast(place, lanes.DOUBLES.as_pointer())
-            builder.store(total, place).align = 8
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
 def _row_moments(  # pragma: no cover - compiled
     _typing_context: Any, words: Any, row: Any, gamma: Any
 ) -> Any:
@@ -432,7 +407,7 @@ def _fill_within(words, pair, gamma, centred, limit, within):  # type: ignore[no
 @kernel()
 def _fill_rows(words, rows, gamma, beta, biased, sketching, sketch, moments):  # type: ignore[no-untyped-def]
     for n in range(rows.shape[0]):
-        _row_sketch(words, rows[n], sketching, sketch, n)
+        sketch_row(words, rows[n], sketching, sketch, n)
         moments[n, 0], moments[n, 1] = _row_moments(words, rows[n], gamma)
         moments[n, 2] = 0.0
         if biased:

@@ -57,10 +57,10 @@ def square_distances(matrix: Matrix, rows: npt.NDArray[np.int64], point: Float64
 
 
 @intrinsic
-def _sketch_row(  # pragma: no cover - compiled
+def sketch_row(  # pragma: no cover - compiled
     _typing_context: Any, words: Any, row: Any, weights: Any, sketch: Any, n: Any
 ) -> Any:
-    """Store a row's products with the weights, summed a lane, as ``sketch[n]``."""
+    """Store a row's products with packed weights, summed a lane, as ``sketch[n]``."""
     signature = types.void(words, row, weights, sketch, n)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -110,7 +110,7 @@ def _square_distance(  # pragma: no cover - compiled
 @kernel()
 def _fill_sketch(words, rows, weights, sketch):  # type: ignore[no-untyped-def]
     for n in range(rows.shape[0]):
-        _sketch_row(words, rows[n], weights, sketch, n)
+        sketch_row(words, rows[n], weights, sketch, n)
 
 
 @kernel()

@@ -10,10 +10,8 @@ from isologit.checkpoint.wording import counted
 from isologit.claims import tagged
 from isologit.gap_findings import GapClass, GapFindings, GapNorm, GapPair, TokenTwins
 from isologit.output import token_sentences
-from isologit.output.parts import PlainTable, lines, long_table, notes_section, section, text
+from isologit.output.parts import PlainTable, lines, notes_section, rows_table, section, text
 
-# Rows of a table that are laid out for the width of the terminal.
-_MOST_LAID_OUT = 1_000
 _SHOWN_CLASSES = 20
 _SHOWN_MEMBERS = 3
 _SHOWN_IDS = 8
@@ -113,17 +111,8 @@ def _pair_table(findings: GapFindings, pairs: Iterable[GapPair]) -> RenderableTy
         for token in (pair.a, pair.b):
             row += [str(token), findings.texts.get(str(token), "")]
         rows.append(row)
-    if len(rows) > _MOST_LAID_OUT:
-        return long_table([gap, "as computed", *(("id", "token") * 2)], rows)
-    table = PlainTable()
-    table.add_column(text(gap), justify="right")
-    table.add_column("as computed", justify="right")
-    for _ in range(2):
-        table.add_column("id", justify="right")
-        table.add_column("token")
-    for row in rows:
-        table.add_row(*map(text, row))
-    return table
+    heads = [gap, "as computed", *(("id", "token") * 2)]
+    return rows_table(heads, rows, right=(gap, "as computed", "id"))
 
 
 def _classes(findings: GapFindings) -> list[RenderableType]:

@@ -1,6 +1,6 @@
 """What every page is put together from: sections, lines, and text that no terminal obeys."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rich.console import RenderableType
@@ -8,6 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from isologit.checkpoint.wording import is_plain
+
+# Rows of a table that are laid out for the width of the terminal.
+_MOST_LAID_OUT = 1_000
 
 
 def section(title: str, sentences: Sequence[str]) -> list[RenderableType]:
@@ -36,11 +39,25 @@ class PlainTable(Table):
         super().add_column(*header, **{"overflow": "fold", **options})
 
 
-def long_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
-    """Return a table of many rows with its lines as long as they are.
+def rows_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()
+) -> RenderableType:
+    """Return a table of texts; `right` has the heads of columns whose texts stand to the right.
 
-    To lay out a row for the width of a terminal takes a millisecond.
+    Of many rows the lines are as long as they are: to lay out a row for the width of a terminal
+    takes a millisecond.
     """
+    if len(rows) > _MOST_LAID_OUT:
+        return _unfolded(heads, rows)
+    table = PlainTable()
+    for head in heads:
+        table.add_column(text(head), justify="right" if head in right else "left")
+    for row in rows:
+        table.add_row(*map(text, row))
+    return table
+
+
+def _unfolded(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
     last = len(heads) - 1
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines_of = (

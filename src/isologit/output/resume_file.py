@@ -6,9 +6,7 @@ JSON in the metadata, with a digest of all, so that nothing is built on a file t
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from safetensors.numpy import load, save
 
 from isologit.across_states import Kept
 from isologit.errors import OutputWriteError, ResultsError
+from isologit.output.single_file import write_file
 
 SCHEMA = "isologit.many-states/1"
 _FIGURE = "state."
@@ -47,18 +46,7 @@ def write_kept(path: Path, kept: Kept) -> None:
         "last_growth": str(kept.last_growth),
     }
     about[_DIGEST] = _digest(tensors, about)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(save(tensors, about))
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputWriteError(
-            f"{path} could not be written: {error.strerror or error}; nothing was left behind. "
-            "Choose a place with room and write permission for --resume"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_file(path, save(tensors, about), force=True)
 
 
 def read_kept(path: Path) -> Kept | None:

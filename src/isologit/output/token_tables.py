@@ -1,14 +1,12 @@
 """Pages and sections about who the tokens are, as rich renderables."""
 
-from typing import Literal
-
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from isologit.checkpoint.wording import counted
 from isologit.claims import OBSERVED, tagged
 from isologit.output import token_sentences
-from isologit.output.parts import PlainTable, lines, long_table, notes_section, section, text
+from isologit.output.parts import PlainTable, lines, notes_section, rows_table, section, text
 from isologit.token_findings import TokenFacts, TokenListing, TokensFacts
 from isologit.tokens.table import CATEGORY_WORDS
 from isologit.tokens.text import visible_token
@@ -17,8 +15,6 @@ _LONGEST_SHOWN = 40
 # Of so few tokens every reason is told in full.
 _FULLY_TOLD = 3
 _SHOWN_AGAIN = 4
-# Lines of a table that are laid out for the width of the terminal.
-_MOST_FOLDED = 1_000
 
 
 def tokens_section(facts: TokensFacts, *, claim: str) -> list[RenderableType]:
@@ -60,15 +56,7 @@ def _table(tokens: list[TokenFacts]) -> RenderableType:
     heads = ["id", "token", "category", "script", "encoded again as"]
     heads += ["class", "untrained?"] if with_weights else []
     rows = [_row(each, with_weights=with_weights) for each in tokens]
-    if len(rows) > _MOST_FOLDED:
-        return long_table(heads, rows)
-    table = PlainTable()
-    for head in heads:
-        side: Literal["left", "right"] = "right" if head in ("id", "class") else "left"
-        table.add_column(head, justify=side)
-    for row in rows:
-        table.add_row(*map(text, row))
-    return table
+    return rows_table(heads, rows, right=("id", "class"))
 
 
 def _row(token: TokenFacts, *, with_weights: bool) -> list[str]:

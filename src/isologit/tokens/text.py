@@ -6,6 +6,9 @@ text, lone surrogates. Whoever writes HTML or Markdown escapes for that besides.
 
 from isologit.checkpoint.wording import is_plain
 
+#: Characters of a token's text where it stands on a line with others.
+LONGEST_NAMED = 24
+
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", '"': '\\"'}
 
 
