@@ -169,6 +169,7 @@ def audit_of(
         class_ids=here.class_ids,
         state=state,
         pole=pole,
+        axes=axes,
         tokens=tokens.table,
         evidence=evidence,
     )

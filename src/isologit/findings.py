@@ -194,6 +194,13 @@ class AxesFacts(Record, frozen=True, kw_only=True):
     rows_left_out: int
 
 
+class PlacesFacts(Record, frozen=True, kw_only=True):
+    """Along which axes ``pc1`` to ``pc3`` of ``tokens.parquet`` are; ``why`` says why not."""
+
+    axes: AxesFacts | None
+    why: str | None
+
+
 class PairwiseFacts(Record, frozen=True, kw_only=True):
     """The cosines of all pairs of the cluster's tokens (the seed line's 1.4d)."""
 

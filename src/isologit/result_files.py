@@ -20,12 +20,15 @@ from isologit.tokens.categories import CATEGORIES
 from isologit.tokens.evidence import GRADES
 
 SUMMARY, TABLE = "summary.json", "tokens.parquet"
+# Where the table's metadata say along which axes its places are.
+PLACES = b"isologit.places"
 
 # The columns that every table has.
 _ALWAYS = {"token_id": pa.int32(), "row_class": pa.int32(), "row_class_size": pa.int32()}
 _NEVER_NULL = (
     *(*_ALWAYS, "row_value_class", "category", "reserved_name"),
     *("norm", "sum", "smallest", "largest"),
+    *("logit", "cosine", "in_cluster", "in_modal_class", "pc1", "pc2", "pc3"),
 )
 _WORDS = {"category": CATEGORIES, "evidence": GRADES}
 
@@ -80,7 +83,8 @@ def read_summary(directory: Path, kind: type[_T], schemas: Sequence[str] = (AUDI
     if schema not in schemas:
         raise damaged(path, f"schema {shown(schema)}", " or ".join(schemas))
     try:
-        return msgspec.json.decode(raw, type=kind)
+        # Not strict, since "nan", "inf" and "-inf" stand for numbers that JSON has not.
+        return msgspec.json.decode(raw, type=kind, strict=False)
     except msgspec.MsgspecError as error:
         raise damaged(path, shown(str(error)), f"the keys of {schema}") from None
 

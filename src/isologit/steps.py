@@ -7,12 +7,19 @@ import numpy as np
 
 from isologit.checkpoint.wording import counted, listed
 from isologit.clusters import ClusterChoice, comparison
-from isologit.equivalence.axes import PrincipalAxes, coordinates, direction
+from isologit.equivalence.axes import (
+    PrincipalAxes,
+    coordinates,
+    direction,
+    principal_axes,
+    projections,
+)
 from isologit.equivalence.partition import Partition, TokenIds
 from isologit.equivalence.refinement import Refinement, refine
 from isologit.equivalence.rows import RowClasses
 from isologit.equivalence.states import State, centroid_state, mean_state, reachability
 from isologit.equivalence.values import TokenValues
+from isologit.errors import UndeterminedAxesError
 from isologit.findings import (
     ArithmeticFacts,
     AxesFacts,
@@ -20,6 +27,7 @@ from isologit.findings import (
     ClassRows,
     Comparison,
     MinMaxMean,
+    PlacesFacts,
     Reference,
     RefinementFacts,
     RefinementStep,
@@ -36,6 +44,8 @@ from isologit.subject import Subject
 from isologit.tokens.evidence import Evidence
 from isologit.tokens.table import TokenTable
 
+# A thousandth of a picture's width is less than a pixel of it.
+_SINE_OF_A_PICTURE = 1e-3
 # The seed line's field of view in its iterated refinement (notebook 1.6a).
 _FIELD_DEG = 3.0
 
@@ -45,8 +55,8 @@ class Arrays:
     """What the output files hold beside the findings.
 
     `norms` are of the rows, in W's format; `with_entries` says whether what `entries` gives is
-    wanted too; `tokens` are who the rows are, `evidence` traces of their training, and `meet` the
-    tokens that no state of many told apart.
+    wanted too; `axes` are those of the pole; `tokens` are who the rows are, `evidence` traces of
+    their training, and `meet` the tokens that no state of many told apart.
     """
 
     subject: Subject
@@ -60,6 +70,7 @@ class Arrays:
     class_ids: TokenIds | None = None
     state: State | None = None
     pole: Pole | None = None
+    axes: PrincipalAxes | None = None
     tokens: TokenTable | None = None
     evidence: Evidence | None = None
     meet: Partition | None = None
@@ -73,6 +84,20 @@ class Arrays:
             "smallest": scan.smallest,
             "largest": scan.largest,
         }
+
+    def placed(self) -> tuple[Float64s | None, PlacesFacts]:
+        """Return each row's components along three principal axes, ``[V, 3]``, and what these are.
+
+        None where the axes are not determined; the facts say why.
+        """
+        matrix = self.subject.head.matrix
+        axes = self.axes
+        if axes is None or len(axes.axes) < 3:
+            try:
+                axes = principal_axes(matrix, 3, tolerance=_SINE_OF_A_PICTURE)
+            except UndeterminedAxesError as error:
+                return None, PlacesFacts(axes=None, why=str(error))
+        return projections(matrix, axes), PlacesFacts(axes=axes_facts(axes), why=None)
 
 
 @dataclass(frozen=True, eq=False)

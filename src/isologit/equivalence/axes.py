@@ -192,17 +192,29 @@ def coordinates(
     ValueError
         A number is 0, beyond the axes computed, or given twice.
     """
-    basis = np.zeros((BLOCK, matrix.width))
-    basis[:3] = _frame(axes, north, meridian, equinox)
-    basis = packed(basis, matrix.format)
-    projections = np.empty((matrix.n_tokens, BLOCK))
+    return on_sphere(*_along(matrix, _frame(axes, north, meridian, equinox)).T)
 
-    def project(start: int, stop: int) -> None:
-        words = kernels.typed_block(matrix, start, stop)
-        project_rows(words, np.arange(stop - start), basis, projections[start:stop])
 
-    for_blocks(project, matrix.n_tokens, matrix.row_bytes)
-    x, y, z = projections[:, 0], projections[:, 1], projections[:, 2]
+def projections(matrix: Matrix, axes: PrincipalAxes) -> Float64s:
+    """Return each row's components along the three leading axes, ``[V, 3]``; rows not centred.
+
+    A row with an infinity or a NaN has none that are finite.
+
+    Parameters
+    ----------
+    matrix
+        ``[V, d]``.
+    axes
+        Three or more.
+    """
+    return _along(matrix, axes.axes[:3])
+
+
+def on_sphere(x: Float64s, y: Float64s, z: Float64s) -> tuple[Float64s, Float64s, Float64s]:
+    """Return latitudes, longitudes and radii of points, ``[n]`` each, in degrees.
+
+    As of `coordinates`, of components along the meridian, the equinox and the north axis.
+    """
     with np.errstate(invalid="ignore"):
         in_plane = np.hypot(x, y)
         radius = np.hypot(in_plane, z)
@@ -213,6 +225,21 @@ def coordinates(
     lat_deg[nowhere] = np.nan
     lon_deg[nowhere] = np.nan
     return lat_deg, lon_deg, radius
+
+
+def _along(matrix: Matrix, frame: Float64s) -> Float64s:
+    """Return the components ``[V, 3]`` of every row along the directions ``[3, d]``."""
+    basis = np.zeros((BLOCK, matrix.width))
+    basis[:3] = frame
+    basis = packed(basis, matrix.format)
+    components = np.empty((matrix.n_tokens, BLOCK))
+
+    def project(start: int, stop: int) -> None:
+        words = kernels.typed_block(matrix, start, stop)
+        project_rows(words, np.arange(stop - start), basis, components[start:stop])
+
+    for_blocks(project, matrix.n_tokens, matrix.row_bytes)
+    return components[:, :3]
 
 
 def _frame(axes: PrincipalAxes, north: int, meridian: int, equinox: int) -> Float64s:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from isologit.equivalence.partition import Partition, token_mask
 from isologit.equivalence.values import TokenValues
+from isologit.result_files import PLACES
 from isologit.steps import Arrays
 from isologit.tokens.categories import CATEGORIES
 from isologit.tokens.evidence import GRADES, Evidence
@@ -34,15 +36,16 @@ _REPEATING = [
 ]
 
 
-def write_tokens(path: Path, arrays: Arrays) -> None:
-    """Write a row per row of W: see `token_columns`."""
-    _write(path, token_columns(arrays))
+def write_tokens(path: Path, columns: pa.Table) -> None:
+    """Write a row per row of W, of `token_columns`."""
+    _write(path, columns)
 
 
 def token_columns(arrays: Arrays) -> pa.Table:
     """Return a row per row of W: who its token is, its classes, sizes and figures.
 
-    Classes of equal values stand beside those of equal bits where they are fewer.
+    Classes of equal values stand beside those of equal bits where they are fewer. Of an audit the
+    table's metadata say along which axes ``pc1`` to ``pc3`` are.
     """
     n_tokens = arrays.subject.head.matrix.n_tokens
     numbers: dict[str, npt.NDArray[Any]] = {
@@ -53,8 +56,13 @@ def token_columns(arrays: Arrays) -> pa.Table:
         numbers |= _class_columns("row_value_class", arrays.rows.values)
     if arrays.norms is not None:
         numbers["norm"] = arrays.norms
+    metadata: dict[bytes, bytes] = {}
     if arrays.with_entries:
         numbers |= arrays.entries()
+        places, facts = arrays.placed()
+        metadata[PLACES] = msgspec.json.encode(facts)
+        if places is not None:
+            numbers |= {f"pc{n}": places[:, n - 1].astype(np.float32) for n in (1, 2, 3)}
     if arrays.logits is not None:
         numbers["logit"] = arrays.logits.values
         numbers |= _class_columns("logit_class", arrays.logits.partition)
@@ -71,7 +79,7 @@ def token_columns(arrays: Arrays) -> pa.Table:
         columns |= _who(arrays.tokens)
     if arrays.evidence is not None:
         columns |= _training(arrays.evidence)
-    return pa.table(columns)
+    return pa.table(columns, metadata=metadata)
 
 
 def _who(tokens: TokenTable) -> dict[str, pa.Array]:

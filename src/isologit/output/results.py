@@ -1,7 +1,9 @@
 """Which files a job's output directory holds."""
 
+from functools import partial
 from pathlib import Path
 
+from isologit.audit_tables import AuditTables
 from isologit.findings import Audit, Classes
 from isologit.output import parquet, seed_format
 from isologit.output.directory import Writer, write_directory
@@ -10,9 +12,14 @@ from isologit.steps import Arrays
 
 
 def write_results(
-    target: Path, findings: Audit | Classes, arrays: Arrays, *, force: bool = False
+    target: Path,
+    findings: Audit | Classes,
+    arrays: Arrays,
+    *,
+    report: bool = True,
+    force: bool = False,
 ) -> list[Path]:
-    """Write a job's directory, atomically; returns the files.
+    """Write a job's directory, atomically; returns the files. A `report` is of an audit alone.
 
     Raises
     ------
@@ -20,9 +27,10 @@ def write_results(
         See `write_directory`.
     """
     metadata = seed_format.metadata_of(findings)
+    tokens = parquet.token_columns(arrays)
     files: dict[str, Writer] = {
         "summary.json": lambda path: write_json(path, findings),
-        "tokens.parquet": lambda path: parquet.write_tokens(path, arrays),
+        "tokens.parquet": lambda path: parquet.write_tokens(path, tokens),
         "classes.parquet": lambda path: parquet.write_classes(path, arrays),
     }
     # No cluster, no file: an empty one would read as a cluster of nothing.
@@ -34,4 +42,13 @@ def write_results(
         files["cluster_logits.safetensors"] = lambda path: seed_format.write_cluster_logits(
             path, arrays, metadata
         )
+    if report and isinstance(findings, Audit):
+        from isologit.output.report import report_html
+
+        html = report_html(AuditTables(findings, tokens))
+        files["report.html"] = partial(_write_text, text=html)
     return write_directory(target, files, force=force)
+
+
+def _write_text(path: Path, *, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,82 @@
+"""An audit as its directory keeps it: the findings and the table of tokens, read back together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from isologit.findings import Audit, PlacesFacts
+from isologit.result_files import PLACES, SUMMARY, TABLE, damaged, read_summary, read_table
+
+# The columns that pages and pictures use beside those that are always there, and their types.
+_COLUMNS: dict[str, pa.DataType] = {
+    **dict.fromkeys(("norm", "logit", "cosine"), pa.float64()),
+    **dict.fromkeys(("in_cluster", "in_modal_class", "survives", "reserved_name"), pa.bool_()),
+    **dict.fromkeys(("pc1", "pc2", "pc3"), pa.float32()),
+    **dict.fromkeys(("category", "script", "evidence", "cause"), pa.string()),
+    "bytes": pa.binary(),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class AuditTables:
+    """What an audit found.
+
+    Parameters
+    ----------
+    findings
+        The figures: ``summary.json``.
+    tokens
+        A row per row of W: ``tokens.parquet``, or those of its columns that pages use.
+    """
+
+    findings: Audit
+    tokens: pa.Table
+
+    @property
+    def places(self) -> PlacesFacts | None:
+        """Along which axes the rows' places are; None of a table that an earlier version wrote."""
+        stored = (self.tokens.schema.metadata or {}).get(PLACES)
+        return None if stored is None else msgspec.json.decode(stored, type=PlacesFacts)
+
+
+def read_audit(directory: Path) -> AuditTables:
+    """Read the directory that ``audit -o`` wrote.
+
+    Parameters
+    ----------
+    directory
+        With its ``summary.json`` and ``tokens.parquet``.
+
+    Raises
+    ------
+    ResultsError
+        A file cannot be read, is not what an audit writes, or the two do not go together.
+    """
+    findings = read_summary(directory, Audit)
+    found = AuditTables(findings, read_table(directory, findings.matrix, _COLUMNS))
+    _check(found, directory)
+    return found
+
+
+def _check(found: AuditTables, directory: Path) -> None:
+    """Check what a summary says of tokens against the table, and the table's own metadata."""
+    n_tokens = found.tokens.num_rows
+    for ids in _token_ids(msgspec.to_builtins(found.findings)):
+        if ids and not (min(ids) >= 0 and max(ids) < n_tokens):
+            raise damaged(directory / SUMMARY, f"token id {max(ids)}", f"0 to {n_tokens - 1}")
+    try:
+        _ = found.places
+    except msgspec.MsgspecError:
+        raise damaged(directory / TABLE, "metadata of no audit", "the axes of its places") from None
+
+
+def _token_ids(value: Any) -> list[list[int]]:
+    if isinstance(value, list):
+        return [ids for item in value for ids in _token_ids(item)]
+    if isinstance(value, dict):
+        own = [value["token_ids"]] if "token_ids" in value else []
+        return own + [ids for item in value.values() for ids in _token_ids(item)]
+    return []

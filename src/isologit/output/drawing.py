@@ -1,0 +1,42 @@
+"""`Drawing`: a figure with all that stands around it, so that a page and a notebook say the same."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """One figure.
+
+    Parameters
+    ----------
+    key
+        Its name in a page and in `isologit.AuditResult.figures`: ``logit_ranks``.
+    title
+        A heading.
+    claim
+        What kind of claim the figure makes (`isologit.claims`).
+    figure
+        As plotly draws it; without colours of text and ground, which are the page's.
+    alt
+        What it shows, in one or two sentences with numbers, for who cannot see it.
+    caption
+        How to read it, and how much less is drawn than counted, where that is so.
+    heads, rows
+        The numbers behind it, as a table of texts; of many the ones that matter.
+    """
+
+    key: str
+    title: str
+    claim: str
+    figure: go.Figure
+    alt: str
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def _repr_mimebundle_(self, *args: Any, **options: Any) -> Any:
+        """Show the figure where a notebook shows this."""
+        return self.figure._repr_mimebundle_(*args, **options)

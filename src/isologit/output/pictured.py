@@ -1,0 +1,125 @@
+"""What pictures are made of: the table of an audit's tokens, as arrays, and each token in words."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from isologit.audit_tables import AuditTables
+from isologit.findings import Audit, PlacesFacts
+from isologit.numerics.formats import Float64s
+from isologit.tokens.categories import CATEGORIES
+from isologit.tokens.evidence import GRADES
+from isologit.tokens.text import LONGEST_NAMED, visible_token
+
+Codes = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """One of a few words for each row: ``codes`` ``[V]`` index into ``names``; −1 is none."""
+
+    names: tuple[str, ...]
+    codes: Codes
+
+
+@dataclass(frozen=True, eq=False)
+class Pictured:
+    """An audit's tokens as arrays of V.
+
+    Parameters
+    ----------
+    findings
+        The figures.
+    row_classes, row_class_sizes
+        The label of each token's row class, and how many tokens it has.
+    norms, logits, cosines
+        As in ``tokens.parquet``; NaN where there is none.
+    in_cluster
+        None where there is no cluster.
+    in_modal_class
+        Which tokens have the most common logit.
+    categories, scripts
+        None without a tokenizer.
+    grades
+        Signs of no training.
+    places
+        ``[V, 3]`` components of each row along the three leading principal axes; None where these
+        are not known, and `why_no_places` says why.
+    """
+
+    findings: Audit
+    row_classes: Codes
+    row_class_sizes: Codes
+    norms: Float64s
+    logits: Float64s
+    cosines: Float64s
+    in_cluster: Mask | None
+    in_modal_class: Mask
+    categories: Words | None
+    scripts: Words | None
+    grades: Words | None
+    places: Float64s | None
+    places_facts: PlacesFacts | None
+    token_bytes: pa.ChunkedArray | None
+
+    @classmethod
+    def of(cls, audit: AuditTables) -> "Pictured":
+        """Take the columns of an audit's table."""
+        table = audit.tokens
+
+        def column(name: str) -> npt.NDArray[Any] | None:
+            return table[name].to_numpy() if name in table.column_names else None
+
+        def required(name: str) -> npt.NDArray[Any]:
+            found = column(name)
+            return np.full(table.num_rows, np.nan) if found is None else found
+
+        along = [each for n in (1, 2, 3) if (each := column(f"pc{n}")) is not None]
+        modal = column("in_modal_class")
+        return cls(
+            findings=audit.findings,
+            row_classes=required("row_class").astype(np.int64),
+            row_class_sizes=required("row_class_size").astype(np.int64),
+            norms=required("norm"),
+            logits=required("logit"),
+            cosines=required("cosine"),
+            in_cluster=column("in_cluster"),
+            in_modal_class=np.zeros(table.num_rows, np.bool_) if modal is None else modal,
+            categories=_words(table, "category", CATEGORIES),
+            scripts=_words(table, "script", None),
+            grades=_words(table, "evidence", GRADES),
+            places=np.stack(along, axis=1).astype(np.float64) if len(along) == 3 else None,
+            places_facts=audit.places,
+            token_bytes=table["bytes"] if "bytes" in table.column_names else None,
+        )
+
+    @property
+    def n_tokens(self) -> int:
+        """Rows of W, V."""
+        return len(self.row_classes)
+
+    def shown(self, token_id: int) -> str:
+        """Return a token fit for a line, escaped as `visible_token` does; not for HTML yet."""
+        if self.token_bytes is None:
+            return ""
+        return visible_token(self.token_bytes[token_id].as_py(), LONGEST_NAMED)
+
+
+def _words(table: pa.Table, name: str, names: tuple[str, ...] | None) -> Words | None:
+    """Return a column of a few words as codes; without `names` by how common they are."""
+    if name not in table.column_names:
+        return None
+    encoded = table[name].combine_chunks().dictionary_encode()
+    found = encoded.dictionary.to_pylist()
+    codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    if names is None:
+        counts = np.bincount(codes[codes >= 0], minlength=len(found))
+        order = np.argsort(-counts, kind="stable").tolist()
+        names = tuple(found[i] for i in order)
+    place = {word: n for n, word in enumerate(names)}
+    ranks = np.array([place[word] for word in found] + [-1], dtype=np.int64)
+    return Words(names, ranks[codes])
