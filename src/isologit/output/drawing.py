@@ -1,4 +1,4 @@
-"""`Drawing`: a figure with all that stands around it, so that a page and a notebook say the same."""
+"""`Drawing`: a figure with all that stands around it, the same in a page and in a notebook."""
 
 from dataclasses import dataclass
 from typing import Any
