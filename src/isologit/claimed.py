@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from isologit.claims import BOUND, EXACT, OBSERVED
+from isologit.claims import BOUND, ESTIMATED, EXACT, OBSERVED
 from isologit.findings import Audit, Classes
 
 _F = TypeVar("_F", Audit, Classes)
@@ -15,7 +15,7 @@ def with_claims(findings: _F) -> _F:
     computed = EXACT if findings.arithmetic.name == "exact" else OBSERVED
     kinds = {
         "rows": EXACT,
-        "axes": BOUND,
+        "axes": ESTIMATED,
         **dict.fromkeys(("state", "cosines", "centroid", "logits", "own_class"), computed),
         **dict.fromkeys(("comparison", "pairwise", "refinement", "ties"), computed),
         "class_rows": EXACT,

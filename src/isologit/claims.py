@@ -10,6 +10,8 @@ from typing import Final
 EXACT: Final = "exact"
 #: A number that is proved to be on the safe side of the real one.
 BOUND: Final = "certified bound"
+#: A number whose error is estimated, with room, and not proved.
+ESTIMATED: Final = "estimated"
 #: What a device was seen to do, once.
 OBSERVED: Final = "observed"
 
