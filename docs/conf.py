@@ -1,4 +1,4 @@
-"""The settings of the site that Sphinx makes of these pages; nothing of it is fetched from elsewhere.
+"""The settings of the site that Sphinx makes of these pages, which loads nothing from elsewhere.
 
 ``sphinx-build -W --keep-going -n -b html docs OUT`` builds it.
 """

@@ -36,7 +36,34 @@ _FLOAT: dict[str, Any] = {
     "anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}],
 }
 _REF = "#/$defs/"
-_MADE = "<!-- written by docs/make_reference.py -->\n"
+_CLI_PAGE = """<!-- written by docs/make_reference.py -->
+
+# Commands
+
+What each prints with `--help`. Exit codes are on [a page of their own](exit-codes.md), and what is
+written with `-o` on [another](outputs.md).
+"""
+_SCHEMA_PAGE = """<!-- written by docs/make_reference.py -->
+
+# The documents that `--json` prints
+
+Keys and types, as the records in the code have them. What the figures mean is on [the page of
+outputs](outputs.md) and on the pages that it names. Every key is always there. A *float* is a
+number, or one of the words `"nan"`, `"inf"` and `"-inf"`, because JSON has no numbers for these.
+
+| document | printed by | record | JSON Schema |
+|---|---|---|---|
+"""
+_API_PAGE = """<!-- written by docs/make_reference.py -->
+
+# From Python
+
+`import isologit` has few names; each is imported when it is first used. The jobs behind the
+commands are functions of modules. What they are asked with and what they return are records; the
+keys of what they return are on [the page of the documents](schema.md).
+
+## Names of the package
+"""
 
 
 def pages() -> dict[Path, str]:
@@ -64,12 +91,7 @@ def main() -> None:
 
 def cli_page() -> str:
     """Return the page of every command's help."""
-    lines = [
-        _MADE,
-        "# Commands\n",
-        "What each prints with `--help`. Exit codes are on [a page of their own](exit-codes.md), and",
-        "what is written with `-o` on [another](outputs.md).\n",
-    ]
+    lines = [_CLI_PAGE]
     for depth, name, command in _commands(cli, "isologit", 2):
         lines += [f"{'#' * depth} {name}\n", "```text", _help(command, name), "```\n"]
     return "\n".join(lines)
@@ -184,16 +206,7 @@ def _markdown(docstring: str) -> str:
 
 def schema_page(schemas: dict[str, dict[str, Any]]) -> str:
     """Return the page of all documents and of the records that they consist of."""
-    lines = [
-        _MADE,
-        "# The documents that `--json` prints\n",
-        "Keys and types, as the records in the code have them. What the figures mean is on",
-        "[the page of outputs](outputs.md) and on the pages that it names. Every key is always there.",
-        "A *float* is a number, or one of the words `\"nan\"`, `\"inf\"` and `\"-inf\"`, because JSON has",
-        "no numbers for these.\n",
-        "| document | printed by | record | JSON Schema |",
-        "|---|---|---|---|",
-    ]
+    lines = [_SCHEMA_PAGE.rstrip()]
     records: dict[str, dict[str, Any]] = {}
     for name, schema in schemas.items():
         shown = _type_of({"anyOf": schema["anyOf"]} if "anyOf" in schema else schema)
@@ -252,14 +265,7 @@ def _type_of(node: dict[str, Any]) -> str:
 def api_page() -> str:
     """Return the page that Sphinx fills in with the docstrings of what is public."""
     jobs, modules = _named_in_docstring()
-    lines = [
-        _MADE,
-        "# From Python\n",
-        "`import isologit` has few names; each is imported when it is first used. The jobs behind the",
-        "commands are functions of modules. What they are asked with and what they return are records;",
-        "the keys of what they return are on [the page of the documents](schema.md).\n",
-        "## Names of the package\n",
-    ]
+    lines = [_API_PAGE]
     names = [name for name in isologit.__all__ if not name.startswith("__")]
     lines += [_automatic(f"isologit.{name}", getattr(isologit, name)) for name in names]
     lines.append("## Jobs\n")
@@ -267,7 +273,8 @@ def api_page() -> str:
     offered = [getattr(isologit, name) for name in names]
     functions = [each for each in offered if not isinstance(each, type)]
     asked, returned = _types_of([*functions, *jobs.values()])
-    for title, types in (("What they are asked with", asked - returned), ("What they return", returned)):
+    titled = {"What they are asked with": asked - returned, "What they return": returned}
+    for title, types in titled.items():
         lines.append(f"## {title}\n")
         lines += [
             _automatic(f"{each.__module__}.{each.__qualname__}", each)

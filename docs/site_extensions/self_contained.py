@@ -26,6 +26,9 @@ _logger = logging.getLogger(__name__)
 _FETCHED = frozenset({"src", "srcset", "data", "poster", "background"})
 _IN_STYLE = re.compile(r"""(?:url\(|@import)\s*['"]?((?:https?:)?//[^'")\s]+)""")
 _IN_SCRIPT = re.compile(r"""['"]((?:https?:)?//[^'"\s]+)['"]""")
+# Characters from which on a script in a page is a whole library. One of figures names addresses of
+# maps, say, that it asks for only if a map is drawn.
+_A_LIBRARY = 1 << 16
 # Names of namespaces, which nobody fetches.
 _NAMES = re.compile(r"https?://www\.w3\.org/")
 
@@ -144,9 +147,10 @@ class _Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         """Look at what stands in a script or a style."""
-        if self._inside in ("script", "style"):
-            pattern = _IN_STYLE if self._inside == "style" else _IN_SCRIPT
-            self.loads += _foreign(pattern, data)
+        if self._inside == "style":
+            self.loads += _foreign(_IN_STYLE, data)
+        elif self._inside == "script" and len(data) < _A_LIBRARY:
+            self.loads += _foreign(_IN_SCRIPT, data)
 
     def handle_endtag(self, tag: str) -> None:
         """Leave a script or a style."""
