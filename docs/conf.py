@@ -21,10 +21,6 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 
-# Mathematics as MathML, which browsers show without a script (site_extensions/self_contained.py).
-myst_enable_extensions = ["amsmath", "dollarmath"]
-myst_fence_as_directive = {"math"}
-html_math_renderer = "mathml"
 # Headings have the anchors that they have where the pages are read as files.
 myst_heading_anchors = 4
 # Notebooks are run by their tests, and shown with what they printed.
@@ -36,6 +32,7 @@ html_theme = "furo"
 html_title = f"isologit {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False

@@ -1,7 +1,6 @@
-"""What keeps the site whole without a network, and whole beside the repository.
+"""What keeps the site whole by itself, without a network and without the repository.
 
-Mathematics is written as MathML, by docutils' own converter, which browsers show without a script;
-a link to a file outside of the pages' folder becomes a copy of that file; and a built page that
+A link to a file outside of the pages' folder becomes a copy of that file, and a built page that
 would load anything from another host ends the build.
 """
 
@@ -11,16 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-from docutils.utils.math import MathError, unichar2tex
-from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
-from sphinx.util import logging
-
-_logger = logging.getLogger(__name__)
 
 # Attributes whose value a browser fetches, whatever the element is but a link to click on.
 _FETCHED = frozenset({"src", "srcset", "data", "poster", "background"})
@@ -34,40 +27,10 @@ _NAMES = re.compile(r"https?://www\.w3\.org/")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Add the renderer, the transform and the check."""
-    app.add_html_math_renderer("mathml", (_inline, None), (_displayed, None))
+    """Add the transform and the check."""
     app.add_transform(Links)
     app.connect("build-finished", refuse_loads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def mathml(tex: str, *, displayed: bool) -> str:
-    """Return a formula of LaTeX as MathML.
-
-    Raises
-    ------
-    MathError
-        The formula has a command that docutils does not know.
-    """
-    return str(tex2mathml(tex.translate(unichar2tex.uni2tex_table), as_block=displayed))
-
-
-def _inline(translator: Any, node: nodes.math) -> None:
-    translator.body.append(_rendered(node, displayed=False))
-    raise nodes.SkipNode
-
-
-def _displayed(translator: Any, node: nodes.math_block) -> None:
-    translator.body.append(f'<div class="math">{_rendered(node, displayed=True)}</div>\n')
-    raise nodes.SkipNode
-
-
-def _rendered(node: nodes.TextElement, *, displayed: bool) -> str:
-    try:
-        return mathml(node.astext(), displayed=displayed)
-    except MathError as error:
-        _logger.warning("no MathML for %r: %s", node.astext(), error, location=node)
-        return ""
 
 
 class Links(SphinxTransform):

@@ -42,6 +42,11 @@ def add_real_ones(folder: Path, shared: Path) -> None:
 def publish(hub: Hub, folder: Path, shared: Path) -> None:
     """Put the models that pages fetch on a hub."""
     hub.add("org/llama", shared / "checkpoints" / "llama2xs-hf-bf16-untied-sharded")
+    several = folder / "several"
+    several.mkdir()
+    for name in ("llama2xs-Q8_0.gguf", "llama2xs-F16.gguf"):
+        shutil.copy(shared / "checkpoints" / name, several)
+    hub.add("org/llama-GGUF", several)
     files = folder / "published"
     shutil.copytree(checkpoint_path(), files)
     shutil.copy(shared / "checkpoints" / "llama2xs-Q4_0.gguf", files / "model-Q4_K_M.gguf")

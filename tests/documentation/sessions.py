@@ -8,16 +8,21 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from string import Template
+from unittest import mock
+
+from huggingface_hub import constants
 
 from cli.command import SOURCE, isologit
 
 # What a shell is asked to run. Whatever installs or needs a network belongs into a block of text.
-_BY_THE_SHELL = {"python", ".venv/bin/python", "cat", "head", "ls", "wc"}
+_BY_THE_SHELL = {"python", ".venv/bin/python", "cat", "cp", "head", "ls", "mkdir", "printf", "wc"}
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Z_]+)=\$\((?P<command>.*)\)")
+_SETTING = re.compile(r"([A-Z_]+)=(\S*)")
 SKIPPED = "…"
 
 
@@ -38,9 +43,17 @@ class Session:
         if words == ["echo", "$?"]:
             last, self.code = self.code, 0
             return [str(last)]
-        if words[0] == "isologit" and not {*words} & {"|", ">", "<", ";", "&&"}:
+        settings = dict[str, str]()
+        while setting := _SETTING.fullmatch(words[0]):
+            settings[setting[1]] = setting[2]
+            del words[0]
+        if words[0] == "isologit" and not {*words} & {"|", ">", ">>", "<", ";", "&&"}:
             arguments = [Template(word).safe_substitute(self.variables) for word in words[1:]]
-            ran = isologit(*arguments)
+            with mock.patch.dict(os.environ, settings), ExitStack() as stack:
+                if settings.get("HF_HUB_OFFLINE") == "1":
+                    # The client has read its environment already.
+                    stack.enter_context(mock.patch.object(constants, "HF_HUB_OFFLINE", new=True))
+                ran = isologit(*arguments)
             self.code = ran.code
             return (ran.out + ran.err).splitlines()
         return self._shell(line).splitlines()

@@ -18,13 +18,16 @@ from hub.loopback import only_hub
 from isologit.errors import MissingExtraError, PublishedFiguresError
 from isologit.policy import read_policy
 
-# Run by another test, which needs more than a folder with files, or by CI: page, how the block
-# begins, and where it is run.
+# Run by another test, which has a model for them: page, how the block begins, and the test.
 ELSEWHERE = {
-    ("README.md", "python3 -m venv .venv && .venv/bin/pip install . && "): ".ci/run",
-    ("README.md", "python3 -m venv .venv && .venv/bin/pip install '.[test]' && "): ".ci/run",
     ("docs/states.md", "import torch\n"): "tests/test_captured_states_torch.py",
     ("docs/masking-and-reusing-ids.md", "model.resize_"): "tests/output/test_exports_torch.py",
+}
+# Blocks that CI takes out of the README and runs, on whichever page they stand.
+BY_CI = {
+    block.text
+    for block in blocks_of("README.md")
+    if block.text.startswith("python3 -m venv .venv && ")
 }
 # Commands whose output is shown and cannot be had here: page and command, and why not.
 NOT_HERE = {
@@ -43,6 +46,7 @@ TO_RUN = {
         block
         for block in blocks
         if block.language in LANGUAGES - {"text"}
+        and block.text not in BY_CI
         and not any(page == at and block.text.startswith(begin) for at, begin in ELSEWHERE)
     ]
     for page, blocks in BLOCKS.items()
@@ -130,9 +134,9 @@ def test_every_block_says_what_it_is() -> None:
 def test_blocks_that_run_elsewhere_are_there_and_run_there() -> None:
     for (page, begin), where in ELSEWHERE.items():
         assert [b for b in BLOCKS[page] if b.text.startswith(begin)], (page, begin)
-        # What is packed for others has no .ci.
-        if (REPOSITORY / ".ci").is_dir() or not where.startswith(".ci"):
-            assert Path(page).name in (REPOSITORY / where).read_text(encoding="utf-8"), where
+        assert f'"{page}"' in (REPOSITORY / where).read_text(encoding="utf-8"), where
+    assert all(text.endswith(("isologit demo\n", "pytest\n")) for text in BY_CI)
+    assert len(BY_CI) == 2
 
 
 def test_no_command_hides_in_a_block_of_text() -> None:

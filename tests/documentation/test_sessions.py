@@ -64,6 +64,8 @@ def test_a_session_keeps_variables_and_exit_codes(
     assert session.variables == {"FORMAT": "no-such-model"}
     assert "no-such-model" in session.run("isologit inspect $FORMAT  # not there")[0]
     assert session.run("echo $?") == ["3"]
+    assert "no-such/model" in session.run("HF_HUB_OFFLINE=1 isologit inspect no-such/model")[0]
+    assert session.run("echo $?") == ["33"]
     assert session.run("isologit --version | wc -l") == ["1"]
     assert session.run("echo $?") == ["0"]
 

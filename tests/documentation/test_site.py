@@ -1,4 +1,4 @@
-"""The site's own machinery: what a built page would load, and mathematics without a script."""
+"""The site's own machinery: what a built page would load from elsewhere is seen."""
 
 import runpy
 from pathlib import Path
@@ -57,12 +57,3 @@ def test_what_a_page_names_and_does_not_load_is_no_load(
 def test_style_sheets_are_looked_at_too(machinery: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "x.css").write_text("a { background: url(https://example/a.png) } /* http://b/ */")
     assert machinery["loads_of"](tmp_path / "x.css") == ["https://example/a.png"]
-
-
-def test_formulas_are_mathml_and_unknown_commands_an_error(machinery: dict[str, Any]) -> None:
-    formula = machinery["mathml"](r"\|γ \odot \Delta\| \le \sqrt{d}", displayed=True)
-    assert formula.startswith("<math")
-    assert "γ" in formula
-    assert "msqrt" in formula
-    with pytest.raises(machinery["MathError"]):
-        machinery["mathml"](r"\unheard{x}", displayed=False)
