@@ -19,7 +19,10 @@ from huggingface_hub import constants
 
 from cli.command import SOURCE, isologit
 
-# What a shell is asked to run. Whatever installs or needs a network belongs into a block of text.
+_ISOLOGIT = {"isologit", ".venv/bin/isologit"}
+# What makes a line one for a shell, and whom a shell is asked to run. Whatever installs or needs a
+# network belongs into a block of text.
+_OPERATORS = {"|", ">", ">>", "<", ";", "&&"}
 _BY_THE_SHELL = {"python", ".venv/bin/python", "cat", "cp", "head", "ls", "mkdir", "printf", "wc"}
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Z_]+)=\$\((?P<command>.*)\)")
 _SETTING = re.compile(r"([A-Z_]+)=(\S*)")
@@ -47,20 +50,23 @@ class Session:
         while setting := _SETTING.fullmatch(words[0]):
             settings[setting[1]] = setting[2]
             del words[0]
-        if words[0] == "isologit" and not {*words} & {"|", ">", ">>", "<", ";", "&&"}:
-            arguments = [Template(word).safe_substitute(self.variables) for word in words[1:]]
-            with mock.patch.dict(os.environ, settings), ExitStack() as stack:
-                if settings.get("HF_HUB_OFFLINE") == "1":
-                    # The client has read its environment already.
-                    stack.enter_context(mock.patch.object(constants, "HF_HUB_OFFLINE", new=True))
-                ran = isologit(*arguments)
-            self.code = ran.code
-            return (ran.out + ran.err).splitlines()
+        if words[0] in _ISOLOGIT and not _OPERATORS & {*words}:
+            return self._isologit(words[1:], settings)
         return self._shell(line).splitlines()
+
+    def _isologit(self, words: list[str], settings: dict[str, str]) -> list[str]:
+        arguments = [Template(word).safe_substitute(self.variables) for word in words]
+        with mock.patch.dict(os.environ, settings), ExitStack() as stack:
+            if settings.get("HF_HUB_OFFLINE") == "1":
+                # The client has read its environment already.
+                stack.enter_context(mock.patch.object(constants, "HF_HUB_OFFLINE", new=True))
+            ran = isologit(*arguments)
+        self.code = ran.code
+        return (ran.out + ran.err).splitlines()
 
     def _shell(self, line: str) -> str:
         first = _words(line)[0]
-        assert first in {"isologit", *_BY_THE_SHELL}, f"{first} is not run here; make it text"
+        assert first in _ISOLOGIT | _BY_THE_SHELL, f"{first} is not run here; make it text"
         bin_ = self.folder / ".venv" / "bin"
         ran = subprocess.run(
             ["bash", "-c", line],
