@@ -163,7 +163,7 @@ def schema_of(name: str, records: list[type[Record]]) -> dict[str, Any]:
     for each in defs.values():
         each["description"] = _markdown(each["description"])
         each["required"] = list(each["properties"])
-    defs = typing.cast("dict[str, Any]", _with_words(defs))
+    defs = typing.cast("dict[str, Any]", _as_printed(defs))
     for record in records:
         defs[record.__name__]["properties"]["schema"] = {"const": name}
     top = tops[0] if len(tops) == 1 else {"anyOf": list(tops)}
@@ -175,13 +175,15 @@ def schema_of(name: str, records: list[type[Record]]) -> dict[str, Any]:
     }
 
 
-def _with_words(node: Any) -> Any:
-    """Return a schema in which every float may be a word."""
+def _as_printed(node: Any) -> Any:
+    """Return a schema in which every float may be a word; null is last, as not in all versions."""
     if isinstance(node, dict):
         if node == {"type": "number"}:
             return {"$ref": f"{_REF}Float"}
-        return {key: _with_words(value) for key, value in node.items()}
-    return [_with_words(each) for each in node] if isinstance(node, list) else node
+        return {key: _as_printed(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return sorted(map(_as_printed, node), key=lambda each: each == {"type": "null"})
+    return node
 
 
 def _laid_out(node: Any, indent: int = 0) -> str:
