@@ -55,7 +55,7 @@ def _of_class(target: type) -> tuple[str, str] | None:
     fields = [
         ast.unparse(each.target)
         + f": {ast.unparse(_unquoted(each.annotation))}"
-        + ("" if each.value is None else f" = {ast.unparse(_default(each.value))}")
+        + ("" if (value := _default(each.value)) is None else f" = {ast.unparse(value)}")
         for each in node.body
         if isinstance(each, ast.AnnAssign)
     ]
@@ -74,11 +74,14 @@ def _unquoted(annotation: ast.expr) -> ast.expr:
     return annotation
 
 
-def _default(value: ast.expr) -> ast.expr:
-    """Return ``Exact()`` of ``field(default_factory=Exact)``."""
+def _default(value: ast.expr | None) -> ast.expr | None:
+    """Return ``Exact()`` of ``field(default_factory=Exact)``, and None of a field without any."""
     match value:
-        case ast.Call(func=ast.Name("field"), keywords=[ast.keyword("default_factory", factory)]):
-            return ast.Call(func=factory, args=[], keywords=[])
+        case ast.Call(func=ast.Name("field"), keywords=given):
+            for each in given:
+                if each.arg == "default_factory":
+                    return ast.Call(func=each.value, args=[], keywords=[])
+            return next((each.value for each in given if each.arg == "default"), None)
     return value
 
 
