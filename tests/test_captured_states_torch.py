@@ -1,6 +1,5 @@
 """The capture that docs/states.md shows gets what the head sees, run as it stands there."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +7,12 @@ import numpy as np
 import pytest
 
 from cli.command import isologit
+from documentation.blocks import the_block
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 V = 150
-
-
-def snippet() -> str:
-    """Return the one block of Python on the page."""
-    (found,) = re.findall(r"^```python\n(.*?)^```$", (DOCS / "states.md").read_text(), re.M | re.S)
-    assert "register_forward_pre_hook" in found
-    return str(found)
 
 
 def made(kind: str, dtype: Any) -> Any:
@@ -62,7 +54,9 @@ def test_what_it_captures_is_what_the_head_sees(
     batches = [
         {"input_ids": torch.randint(0, V, (2, length), generator=generator)} for length in (9, 17)
     ]
-    exec(compile(snippet(), "docs/states.md", "exec"), {"model": model, "batches": batches})
+    block = the_block("docs/states.md", "python")
+    assert "register_forward_pre_hook" in block.text
+    exec(compile(block.text, block.page, "exec"), {"model": model, "batches": batches})
     model.save_pretrained(tmp_path / "model")
     with torch.no_grad():
         outputs = torch.cat([model(**batch).logits.flatten(0, -2) for batch in batches])

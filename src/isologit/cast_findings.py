@@ -7,7 +7,7 @@ from isologit.token_findings import ClassTokens
 CAST_SCHEMA = "isologit.cast/1"
 
 
-class Ties(Record, frozen=True, kw_only=True):
+class TiedLogits(Record, frozen=True, kw_only=True):
     """The logits at the state: how many values there are, and tokens that share theirs.
 
     ``newly_tied`` counts tokens whose logit is now that of a token that had another one before;
@@ -26,7 +26,7 @@ class StoredRows(Record, frozen=True, kw_only=True):
     distinct_values: int
     redundant: int
     sizes: list[int]
-    logits: Ties
+    logits: TiedLogits
 
 
 class Born(Record, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class CastFacts(Record, frozen=True, kw_only=True):
     born: list[Born]
     entries: Entries | None
     made_non_finite: int
-    logits: Ties
+    logits: TiedLogits
     flipped: int
     flips: list[Flip]
 

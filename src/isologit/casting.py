@@ -15,7 +15,7 @@ from isologit.cast_findings import (
     Flip,
     RandomStates,
     StoredRows,
-    Ties,
+    TiedLogits,
 )
 from isologit.checkpoint.wording import listed
 from isologit.claims import EXACT, OBSERVED, sampled
@@ -253,11 +253,11 @@ def _entries(made: Cast) -> Entries | None:
     return Entries(total=total, **made.counts._asdict())
 
 
-def _ties(logits: Partition, before: Partition | None) -> Ties:
+def _ties(logits: Partition, before: Partition | None) -> TiedLogits:
     newly = None
     if before is not None:
         newly = int(logits.sizes()[part_counts(before, logits) > 1].sum())
-    return Ties(
+    return TiedLogits(
         distinct=logits.n_classes,
         tied=int((logits.n_others() > 0).sum()),
         newly_tied=newly,

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from tokenizers import AddedToken
 from chat_models import CONFIG, N_ROWS, START, rows, write_chat_model
 from checkpoints import write_llama
 from cli.command import finished, isologit, start
+from documentation.blocks import the_block
 from isologit.checking import Check
-from isologit.demo import checkpoint_path
 from isologit.findings import MatrixFacts
 from isologit.output.check_page import github_annotations, github_log
 from isologit.policy import read_policy
@@ -284,33 +283,12 @@ class TestGitHub:
 
 
 class TestGuide:
-    """What docs/gate-a-release.md shows is what there is."""
+    """What docs/gate-a-release.md shows is what there is; its runs are among those of all pages."""
 
-    @pytest.fixture
-    def here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        shutil.copy(EXAMPLE, tmp_path / "policy.toml")
-        monkeypatch.chdir(tmp_path)
-        return tmp_path
-
-    @pytest.mark.usefixtures("here")
-    def test_the_run_prints_what_the_guide_shows(self) -> None:
-        (session,) = re.findall(r"```console\n(.*?)```", GUIDE, re.DOTALL)
-        shown = session.split("--policy policy.toml\n")[1].split("$ echo $?\n")
-        ran = isologit("check", checkpoint_path(), "--policy", "policy.toml")
-        assert "\n".join(line.rstrip() for line in ran.out.splitlines()) + "\n" == shown[0]
-        assert ran.code == int(shown[1])
-
-    @pytest.mark.usefixtures("here")
-    def test_the_annotations_are_those_that_the_guide_shows(self) -> None:
-        ran = isologit("check", checkpoint_path(), "--policy", "policy.toml", "--github")
-        commands = [line for line in ran.out.splitlines() if obeyed(line)]
-        assert "\n".join(["```", *commands, "```"]) in GUIDE
-
-    def test_the_policy_of_the_examples_is_the_guide_s_and_is_read(self, here: Path) -> None:
+    def test_the_policy_of_the_examples_is_the_guide_s_and_is_read(self, tmp_path: Path) -> None:
         example = read_policy(EXAMPLE)
-        (shown,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
-        (here / "shown.toml").write_text(shown)
-        guide = read_policy(here / "shown.toml")
+        (tmp_path / "shown.toml").write_text(the_block("docs/gate-a-release.md", "toml").text)
+        guide = read_policy(tmp_path / "shown.toml")
         assert (example.rules, example.pass_unknown) == (guide.rules, guide.pass_unknown)
         # The one that names a BASE waits in a comment.
         assert {*example.rules, "no-new-row-classes-since"} == RULES.keys()

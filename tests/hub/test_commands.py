@@ -74,14 +74,6 @@ def test_an_audit_fetches_w_the_norm_and_less_than_a_mebibyte(
     assert hub.sent < whole / 2
 
 
-def test_what_the_docs_show_is_what_is_printed(hub: Hub, sharded: tuple[Path, str]) -> None:
-    page = Path(__file__).resolve().parents[2] / "docs" / "checkpoints.md"
-    (block,) = re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    command, *lines = (line for line in block.splitlines() if line != "…")
-    printed = isologit(*command.removeprefix("$ isologit ").split()).out.splitlines()
-    assert printed[: len(lines)] == lines
-
-
 def test_no_more_is_fetched_of_a_large_head_either(hub: Hub, large: Path) -> None:
     said = isologit("inspect", "org/large").out.splitlines()
     assert "8.00 MiB of 8.00 MiB to fetch" in said

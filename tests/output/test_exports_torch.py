@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from documentation.blocks import the_block
 from exportables import PADDING, V, columns, small
 from isologit.checkpoint.open import open_checkpoint
 from isologit.exportable import generation_config
@@ -107,12 +108,13 @@ class TestForGood:
     """What ends the problem, and what does not."""
 
     def test_resizing_to_the_tokenizer_removes_the_rows_and_the_config_follows(
-        self, model: Path, tmp_path: Path
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         network = loaded(model)
         before = network.lm_head.weight[:500].detach().clone()
-        network.resize_token_embeddings(500)
-        network.save_pretrained(tmp_path / "cut")
+        block = the_block("docs/masking-and-reusing-ids.md", "python")
+        monkeypatch.chdir(tmp_path)
+        exec(compile(block.text, block.page, "exec"), {"model": network, "next_new_id": 500})
         config = json.loads((tmp_path / "cut" / "config.json").read_text())
         assert config["vocab_size"] == 500
         again = loaded(tmp_path / "cut")

@@ -133,13 +133,19 @@ def find_head(checkpoint: Checkpoint, *, tensor: str | None = None, role: Role =
 
     Parameters
     ----------
-    checkpoint, tensor, role
-        As of `locate_head`.
+    checkpoint
+        An open one.
+    tensor
+        The name of W, where the user chose it.
+    role
+        Which of the two is meant.
 
     Raises
     ------
     CheckpointError
-        As `locate_head` and `load_head`.
+        It is not clear which tensor it is, or it cannot be read: see `locate_head`.
+    HubError
+        It could not be fetched.
     """
     return load_head(checkpoint, locate_head(checkpoint, tensor=tensor, role=role))
 

@@ -98,7 +98,7 @@ class Matrix:
 
     @property
     def stored_as(self) -> str:
-        """What the stored form is called: the coding's name, or the format's."""
+        """The name of the coding where there is one, else of the format."""
         return self.coding.name if self.coding else self.format.name
 
     @property
