@@ -42,13 +42,15 @@ class AuditTables:
         return None if stored is None else msgspec.json.decode(stored, type=PlacesFacts)
 
 
-def read_audit(directory: Path) -> AuditTables:
+def read_audit(directory: Path, *, whole: bool = False) -> AuditTables:
     """Read the directory that ``audit -o`` wrote.
 
     Parameters
     ----------
     directory
         With its ``summary.json`` and ``tokens.parquet``.
+    whole
+        Read every column of the table, and not only those that pages use.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def read_audit(directory: Path) -> AuditTables:
         A file cannot be read, is not what an audit writes, or the two do not go together.
     """
     findings = read_summary(directory, Audit)
-    found = AuditTables(findings, read_table(directory, findings.matrix, _COLUMNS))
+    found = AuditTables(findings, read_table(directory, findings.matrix, _COLUMNS, whole=whole))
     _check(found, directory)
     return found
 
