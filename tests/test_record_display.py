@@ -91,6 +91,12 @@ def test_a_claim_about_a_part_of_a_figure_stands_there() -> None:
     assert "value  [exact] 1.0" in page.text
 
 
+def test_a_record_inside_has_its_own_claims_besides() -> None:
+    inside = Whole(claims={"value": EXACT})
+    page = read(Whole(given=inside, claims={"given.name": EXACT}))
+    assert page.text.count("[exact]") == 2
+
+
 def test_a_claim_about_what_is_not_there_is_not_lost() -> None:
     assert "elsewhere exact" in read(Whole(claims={"elsewhere": EXACT})).text
 
@@ -102,6 +108,7 @@ def test_a_claim_about_what_is_not_there_is_not_lost() -> None:
         Whole(given={HOSTILE: HOSTILE}),
         Whole(given=[[HOSTILE], {"a": HOSTILE}]),
         Whole(texts={HOSTILE: HOSTILE}, claims={HOSTILE: HOSTILE}),
+        Whole(claims={"value": HOSTILE}),
         Model(spec=HOSTILE, source=HOSTILE, revision=HOSTILE, name=HOSTILE),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from isologit.audit_tables import AuditTables, read_audit
+from isologit.checkpoint.wording import shown
 from isologit.findings import Audit
 from isologit.output.directory import OURS, Writer, write_directory
 from isologit.output.drawing import Drawing
@@ -156,7 +157,7 @@ class AuditResult:
     def __repr__(self) -> str:
         from isologit.output.sentences import verdict
 
-        return f"<AuditResult of {self.findings.model.name}: {verdict(self.findings)}>"
+        return f"<AuditResult of {shown(self.findings.model.name)}: {verdict(self.findings)}>"
 
     def _repr_html_(self) -> str:
         return result_html(self.findings)

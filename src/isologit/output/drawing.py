@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Drawing:
     """One figure.
 
@@ -37,6 +37,10 @@ class Drawing:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def _repr_mimebundle_(self, *args: Any, **options: Any) -> Any:
-        """Show the figure where a notebook shows this."""
-        return self.figure._repr_mimebundle_(*args, **options)
+    def __repr__(self) -> str:
+        return f"<Drawing {self.key}: {self.alt}>"
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """Show the figure where a notebook shows this, and say in text what it shows."""
+        shown: dict[str, Any] = self.figure._repr_mimebundle_(**options)
+        return {**shown, "text/plain": f"{self.title}. {self.alt}"}
