@@ -28,6 +28,7 @@ PLOTLY = "application/vnd.plotly.v1+json"
 # Where an output's metadata hold the numbers of its figure.
 NUMBERS = "isologit_figure"
 _WIDTH, _HEIGHT, _SCALE = 880, 460, 1.5
+_TITLE_HEIGHT = 48
 _CELL_SECONDS = 300
 # What a trace draws; the rest is how it looks, and what hovering says.
 _DRAWN = ("type", "mode", "name", "x", "y", "z")
@@ -143,9 +144,9 @@ def _picture(figure: dict[str, Any]) -> tuple[bytes, int]:
     from playwright.sync_api import sync_playwright
     from plotly.offline import get_plotlyjs
 
-    # Nobody can press what is on a picture, and where it was is no need of room.
+    # Nobody can press a picture's buttons; the title alone needs room.
     layout = {"height": _HEIGHT, **figure["layout"], "updatemenus": [], "width": _WIDTH}
-    layout["margin"] = {**layout.get("margin", {}), "t": 16}
+    layout["margin"] = {**layout.get("margin", {}), "t": _TITLE_HEIGHT}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]

@@ -217,6 +217,13 @@ class TestFigures:
         assert "nonsense" not in fresh.figures
         assert not hasattr(fresh.figures, "_nonsense")
 
+    def test_why_one_is_left_out_is_said(self, tmp_path: Path) -> None:
+        figures = AuditResult.of(write_matrix(tmp_path / "m", gaussian(40, 8))).figures
+        assert "categories_by_class" not in figures
+        with pytest.raises(AttributeError, match=r"Categories by row class is left out: .*tokeni"):
+            _ = figures.categories_by_class
+        assert "Categories by row class is left out" in figures._repr_html_()
+
     def test_none_is_made_before_one_is_asked_for(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from html import escape
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from isologit.checkpoint.wording import shown
 from isologit.findings import Audit
 from isologit.output.directory import OURS, Writer, write_directory
 from isologit.output.drawing import Drawing
+from isologit.output.pictured import Pictured
 from isologit.output.result_html import result_html
 from isologit.output.single_file import write_file
 from isologit.request import Members, Pole
@@ -201,9 +203,18 @@ class Drawings(Mapping[str, Drawing]):
     @cached_property
     def _made(self) -> dict[str, Drawing]:
         from isologit.output.figures import drawings
-        from isologit.output.pictured import Pictured
 
-        return {each.key: each for each in drawings(Pictured.of(self._audit))}
+        return {each.key: each for each in drawings(self._pictured)}
+
+    @cached_property
+    def _left_out(self) -> list[str]:
+        from isologit.output.figures import left_out
+
+        return left_out(self._pictured)
+
+    @cached_property
+    def _pictured(self) -> Pictured:
+        return Pictured.of(self._audit)
 
     def __getitem__(self, key: str) -> Drawing:
         if key not in self._made:
@@ -227,19 +238,16 @@ class Drawings(Mapping[str, Drawing]):
         return [*super().__dir__(), *self._made]
 
     def __repr__(self) -> str:
-        return f"<figures: {', '.join(self._made)}>"
+        return f"<figures: {', '.join(self._made) or 'none'}>"
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        named = "".join(
-            f"<li><code>{key}</code> {escape(drawing.title)}</li>"
-            for key, drawing in self._made.items()
-        )
-        return f"<ul>{named}</ul>"
+        items = [f"<code>{key}</code> {escape(each.title)}" for key, each in self._made.items()]
+        items += map(escape, self._left_out)
+        return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
     def _no(self, name: str) -> str:
-        return f"this audit has no figure {name!r}; it has {', '.join(self._made)}"
+        has = f"this audit has no figure {name!r}; it has {', '.join(self._made) or 'none'}"
+        return ". ".join([has, *self._left_out])
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -112,7 +112,9 @@ class DistinctLogits:
         if self.common is None:
             return "No two logits are equal."
         n = self.common
-        return f"The most common, {self.said(n)}, is that of {counted(int(self.counts[n]), 'token')}."
+        return (
+            f"The most common, {self.said(n)}, is that of {counted(int(self.counts[n]), 'token')}."
+        )
 
     def left_out(self) -> str:
         """Say what is not drawn; nothing where all is."""

@@ -78,13 +78,15 @@ class MarkTexts:
         return _printed(value, self._dtype)
 
 
-def _ranges(
-    what: str, marks: Marks, values: Float64s, one: Callable[[float], str]
-) -> list[str]:
+def _ranges(what: str, marks: Marks, values: Float64s, one: Callable[[float], str]) -> list[str]:
     """Return what each mark's values are: one number, or shorter, from where to where."""
     lows, highs = marks.least(values).tolist(), marks.most(values).tolist()
     return [
-        "" if low != low else f"{what} {one(low)}" if low == high else f"{what} {low:.3g} to {high:.3g}"
+        ""
+        if low != low
+        else f"{what} {one(low)}"
+        if low == high
+        else f"{what} {low:.3g} to {high:.3g}"
         for low, high in zip(lows, highs, strict=True)
     ]
 

@@ -178,9 +178,7 @@ def _drawn(
     arguments = [
         [{"visible": [owner == n for owner in owners] + always}] for n in range(len(known))
     ]
-    figure.update_layout(
-        updatemenus=[switch([each.title for each in known], arguments, "restyle")]
-    )
+    figure.update_layout(updatemenus=[switch([each.title for each in known], arguments, "restyle")])
     return _Drawn(
         figure=figure,
         colourings=known,

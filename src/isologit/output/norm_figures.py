@@ -129,7 +129,9 @@ def _shells(audit: Pictured, grouping: Grouping, finite: Mask) -> list[_Shell]:
         shell = Shell.of(own, width, 0.0)
         name = f"group “{group.name}”"
         spread = shell.relative_spread
-        found.append(_Shell(name, len(own), group.colour, shell.mean_radius, spread, shell.gaussian))
+        found.append(
+            _Shell(name, len(own), group.colour, shell.mean_radius, spread, shell.gaussian)
+        )
     return found + _of_reference(audit, finite)
 
 
