@@ -1,7 +1,7 @@
 """Thinning: fewer marks than points, each standing for points of one group; nothing is dropped."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ _FINEST = 512
 _COLUMNS_A_ROW = 2
 
 Codes = npt.NDArray[np.int64]
+_Number = TypeVar("_Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +60,11 @@ class Marks:
         """Return a mark's points, ascending."""
         return self.members[self.starts[mark] : self.starts[mark + 1]]
 
-    def least(self, values: Float64s) -> Float64s:
+    def least(self, values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
         """Return the least of each mark's values, ``[m]``; NaN only where all are."""
         return np.asarray(np.fmin.reduceat(values[self.members], self.starts[:-1]))
 
-    def most(self, values: Float64s) -> Float64s:
+    def most(self, values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
         """Return the largest of each mark's values, ``[m]``; NaN only where all are."""
         return np.asarray(np.fmax.reduceat(values[self.members], self.starts[:-1]))
 
