@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import plotly.io
 import pytest
+from msgspec.structs import replace
 from tokenizers import AddedToken
 
 import isologit
@@ -17,6 +18,7 @@ from isologit import AuditResult, IsologitError, Members, Pole, Settings
 from isologit.errors import OutputExistsError, ResultsError
 from isologit.output.drawing import Drawing
 from isologit.output.pictured import Pictured
+from isologit.output.result_html import result_html
 from tokens.small_tokenizers import byte_level, save
 
 HOSTILE = "</td><script>\u202e"
@@ -293,6 +295,13 @@ class TestShown:
         assert "tokenizer" not in page.text.partition("note")[0]
         assert "The largest row classes" not in page.text
         assert "without a number (NaN)" in page.text
+
+    def test_a_summary_that_says_less_is_shown_as_far_as_it_goes(self, fresh: AuditResult) -> None:
+        assert fresh.findings.tokens is not None
+        tokens = replace(fresh.findings.tokens, classes=[], evidence=None)
+        html = result_html(replace(fresh.findings, claims={}, tokens=tokens))
+        assert "[exact]" not in Page(html).text
+        assert "[256, 257, 258, 259]" in Page(html).text
 
     def test_of_many_classes_the_largest_are_shown_and_the_rest_counted(
         self, tmp_path: Path

@@ -1,6 +1,6 @@
 """An audit in short, as HTML that a notebook shows: static, escaped, without colours of its own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from isologit.checkpoint.wording import counted, listed
@@ -8,6 +8,7 @@ from isologit.claims import tagged
 from isologit.findings import Audit
 from isologit.output import sentences, token_sentences
 from isologit.record_display import plain
+from isologit.token_findings import TokensFacts
 
 _CLASSES_SHOWN = 5
 _IDS_SHOWN = 6
@@ -22,7 +23,7 @@ def result_html(findings: Audit) -> str:
     return "".join(
         [
             f"<div><p><b>{_text(sentences.verdict(findings))}</b></p>",
-            _figures(_of_few_words(findings)),
+            _figures(findings),
             _classes(findings),
             _notes(findings.notes),
             "<p>More: <code>.findings</code>, <code>.tokens</code>, <code>.figures</code>, "
@@ -31,100 +32,102 @@ def result_html(findings: Audit) -> str:
     )
 
 
-def _of_few_words(findings: Audit) -> list[tuple[str, str]]:
+def _figures(findings: Audit) -> str:
     """Return a few figures, each with its claim behind its name."""
-    rows, claims, tokens = findings.rows, findings.claims, findings.tokens
-    n_tokens, width = findings.matrix.shape
+    named = {
+        "model": _model(findings),
+        "W": _matrix(findings),
+        _claimed("row classes", findings, "rows"): _rows(findings),
+        _claimed("cluster", findings, "cluster"): _cluster(findings),
+        _claimed("largest logit class", findings, "logits"): _logits(findings),
+    }
+    if findings.tokens is not None:
+        named[_claimed("tokenizer", findings, "tokens")] = _tokens(findings.tokens)
+        if findings.tokens.evidence is not None:
+            named["signs of no training"] = _graded(findings.tokens.evidence.grades)
+    rows = "".join(
+        f'<tr><th scope="row"{_LEFT}>{_text(name)}</th><td{_LEFT}>{_text(what)}</td></tr>'
+        for name, what in named.items()
+    )
+    return f"<table>{rows}</table>"
+
+
+def _model(findings: Audit) -> str:
+    model = findings.model
+    return f"{model.name}, commit {model.revision}" if model.revision else model.name
+
+
+def _matrix(findings: Audit) -> str:
+    matrix = findings.matrix
+    n_tokens, width = matrix.shape
+    return f"{matrix.tensor}, {n_tokens:,} tokens × {width:,} dimensions in {matrix.dtype}"
+
+
+def _rows(findings: Audit) -> str:
+    rows = findings.rows
+    return (
+        f"{counted(rows.classes, 'class', 'classes')} of two tokens or more, "
+        f"{counted(rows.tokens_in_classes, 'token')} in all; "
+        f"{counted(rows.distinct, 'distinct row')}"
+    )
+
+
+def _cluster(findings: Audit) -> str:
+    facts = findings.cluster
+    return "none stands out" if facts is None else counted(facts.size, "token")
+
+
+def _logits(findings: Audit) -> str:
     logits = findings.logits
-    commit = f", commit {findings.model.revision}" if findings.model.revision else ""
-    told = [
-        ("model", f"{findings.model.name}{commit}"),
-        (
-            "W",
-            f"{findings.matrix.tensor}, {n_tokens:,} tokens × {width:,} dimensions in "
-            f"{findings.matrix.dtype}",
-        ),
-        (
-            tagged("row classes", claims["rows"]),
-            f"{counted(rows.classes, 'class', 'classes')} of two tokens or more, "
-            f"{counted(rows.tokens_in_classes, 'token')} in all; "
-            f"{counted(rows.distinct, 'distinct row')}",
-        ),
-        (
-            tagged("cluster", claims["cluster"]) if "cluster" in claims else "cluster",
-            "none stands out"
-            if findings.cluster is None
-            else counted(findings.cluster.size, "token"),
-        ),
-        (
-            tagged("largest logit class", claims["logits"]),
-            f"{counted(logits.mode.n_tokens, 'token')} with the logit "
-            f"{sentences.number(logits.mode.value, logits.dtype)} at the {_state(findings)}; "
-            f"{counted(logits.distinct, 'distinct logit')}",
-        ),
-    ]
-    if tokens is not None:
-        lost = "" if tokens.unreachable is None else f"; {tokens.unreachable:,} unreachable"
-        padding = "" if tokens.padding is None else f"; {counted(tokens.padding, 'padding row')}"
-        told.append(
-            (
-                tagged("tokenizer", claims["tokens"]),
-                f"{counted(tokens.in_tokenizer, 'token')}{padding}{lost}",
-            )
-        )
-        if tokens.evidence is not None:
-            told.append(("signs of no training", _graded(tokens.evidence.grades)))
-    return told
+    state = "mean of all rows" if findings.cluster is None else "cluster's centroid"
+    return (
+        f"{counted(logits.mode.n_tokens, 'token')} with the logit "
+        f"{sentences.number(logits.mode.value, logits.dtype)} at the {state}; "
+        f"{counted(logits.distinct, 'distinct logit')}"
+    )
 
 
-def _state(findings: Audit) -> str:
-    return "mean of all rows" if findings.cluster is None else "cluster's centroid"
+def _tokens(facts: TokensFacts) -> str:
+    padding = "" if facts.padding is None else f"; {counted(facts.padding, 'padding row')}"
+    lost = "" if facts.unreachable is None else f"; {facts.unreachable:,} unreachable"
+    return f"{counted(facts.in_tokenizer, 'token')}{padding}{lost}"
 
 
 def _graded(grades: dict[str, int]) -> str:
-    shown = [f"{n:,} {grade}" for grade, n in reversed(grades.items()) if grade != "none"]
-    return listed(shown)
+    return listed(f"{n:,} {grade}" for grade, n in reversed(grades.items()) if grade != "none")
 
 
-def _figures(told: Iterable[tuple[str, str]]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row"{_LEFT}>{_text(name)}</th><td{_LEFT}>{_text(what)}</td></tr>'
-        for name, what in told
-    )
-    return f"<table>{rows}</table>"
+def _claimed(name: str, findings: Audit, figure: str) -> str:
+    claim = findings.claims.get(figure)
+    return name if claim is None else tagged(name, claim)
 
 
 def _classes(findings: Audit) -> str:
     largest = findings.rows.largest[:_CLASSES_SHOWN]
     if not largest:
         return ""
-    tokens = findings.tokens
-    who = [token_sentences.class_tokens(each) for each in tokens.classes] if tokens else []
-    heads = [
-        ("class", _RIGHT),
-        ("tokens", _RIGHT),
-        ("ids", _LEFT),
-        *([("which", _LEFT)] * any(who)),
-    ]
+    heads = {"class": _RIGHT, "tokens": _RIGHT, "ids": _LEFT}
     cells = [
-        [
-            str(group.label),
-            f"{group.size:,}",
-            sentences.ids(group.token_ids, _IDS_SHOWN),
-            *who[n:][:1],
-        ]
-        for n, group in enumerate(largest)
+        [str(group.label), f"{group.size:,}", sentences.ids(group.token_ids, _IDS_SHOWN)]
+        for group in largest
     ]
-    head = "".join(f'<th scope="col"{side}>{name}</th>' for name, side in heads)
-    body = "".join(_row(row, [side for _, side in heads]) for row in cells)
+    if findings.tokens is not None:
+        heads["which"] = _LEFT
+        for row, facts in zip(cells, findings.tokens.classes, strict=False):
+            row.append(token_sentences.class_tokens(facts))
+    head = "".join(f'<th scope="col"{side}>{name}</th>' for name, side in heads.items())
+    body = "".join(_row(row, list(heads.values())) for row in cells)
     hidden = findings.rows.classes - len(largest)
     more = f"<p>… and {counted(hidden, 'more class', 'more classes')}</p>" if hidden else ""
-    caption = f"<caption>The largest row classes [{findings.claims['rows']}]</caption>"
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+    caption = _text(_claimed("The largest row classes", findings, "rows"))
+    return (
+        f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>{more}"
+    )
 
 
 def _row(cells: Sequence[str], sides: Sequence[str]) -> str:
-    shown = "".join(f"<td{side}>{_text(c)}</td>" for c, side in zip(cells, sides, strict=True))
+    shown = "".join(f"<td{side}>{_text(c)}</td>" for c, side in zip(cells, sides, strict=False))
     return f"<tr>{shown}</tr>"
 
 
