@@ -145,14 +145,19 @@ class _Grid:
 
         Every other row is moved by half a cell, as in a wall, so that the eye sees no columns.
         """
+        if rows == 0:
+            return self.groups
         columns = rows * _COLUMNS_A_ROW
         row = np.minimum((self.up * rows).astype(np.int64), rows - 1)
         column = (self.across * columns + row % 2 / 2).astype(np.int64)
         return np.asarray((self.groups * rows + row) * (columns + 1) + column)
 
     def finest_that_fits(self, at_most: int) -> int:
-        """Return the rows of the finest grid, by bisection, with few enough occupied cells."""
-        fits, too_fine = 1, _FINEST + 1
+        """Return the rows of the finest grid, by bisection, with few enough occupied cells.
+
+        0 stands for no grid at all: a mark a group.
+        """
+        fits, too_fine = 0, _FINEST + 1
         while too_fine - fits > 1:
             tried = (fits + too_fine) // 2
             cells = self.cells(tried)
