@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import plotly.io
 import pytest
 from msgspec.structs import replace
 from tokenizers import AddedToken
@@ -211,19 +210,6 @@ class TestFigures:
             assert key in dir(figures)
             assert f"<code>{key}</code>" in figures._repr_html_()
             assert key in repr(figures)
-
-    def test_a_notebook_draws_it_under_its_title_and_says_what_it_shows(
-        self, fresh: AuditResult, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(plotly.io.renderers, "default", "plotly_mimetype")
-        for drawing in fresh.figures.values():
-            shown = drawing._repr_mimebundle_(include=None, exclude=None)
-            assert set(shown) == {"application/vnd.plotly.v1+json", "text/plain"}
-            assert shown["text/plain"] == f"{drawing.title}. {drawing.alt}"
-            figure = shown["application/vnd.plotly.v1+json"]
-            assert figure["layout"]["title"]["text"] == drawing.title
-            assert drawing.figure.layout.title.text is None
-            assert repr(drawing) == f"<Drawing {drawing.key}: {drawing.alt}>"
 
     def test_what_is_not_there_is_said_with_what_is(self, fresh: AuditResult) -> None:
         with pytest.raises(AttributeError, match=r"no figure 'nonsense'; it has logit_ranks"):

@@ -246,19 +246,21 @@ def test_the_same_audit_gives_the_same_figures(get: Get) -> None:
     assert [each.page_json() for each in once] == [each.page_json() for each in again]
 
 
-def test_a_notebook_shows_the_figure_under_its_title(
+def test_a_notebook_shows_the_figure_under_its_title_and_says_what_it_shows(
     get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import plotly.io
 
     monkeypatch.setattr(plotly.io.renderers, "default", "plotly_mimetype")
     drawing = figures.logit_ranks(get("small"))
-    bundle = drawing._repr_mimebundle_()
+    bundle = drawing._repr_mimebundle_(include=None, exclude=None)
+    assert bundle.pop("text/plain") == f"{drawing.title}. {drawing.alt}"
     (shown,) = bundle.values()
     assert shown["layout"]["title"]["text"] == drawing.title
     assert shown["layout"]["height"] > drawing.figure.layout.height
     # The page's own has none: there the heading stands above.
     assert drawing.figure.layout.title.text is None
+    assert repr(drawing) == f"<Drawing logit_ranks: {drawing.alt}>"
 
 
 def test_real_checkpoints_are_drawn_in_full(shared: Path) -> None:
