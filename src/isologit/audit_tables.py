@@ -13,6 +13,7 @@ from isologit.result_files import PLACES, SUMMARY, TABLE, damaged, read_summary,
 # The columns that pages and pictures use beside those that are always there, and their types.
 _COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("norm", "logit", "cosine"), pa.float64()),
+    **dict.fromkeys(("evidence_distance", "evidence_offset"), pa.float64()),
     **dict.fromkeys(("in_cluster", "in_modal_class", "survives", "reserved_name"), pa.bool_()),
     **dict.fromkeys(("pc1", "pc2", "pc3"), pa.float32()),
     **dict.fromkeys(("category", "script", "evidence", "cause"), pa.string()),
@@ -42,13 +43,15 @@ class AuditTables:
         return None if stored is None else msgspec.json.decode(stored, type=PlacesFacts)
 
 
-def read_audit(directory: Path) -> AuditTables:
+def read_audit(directory: Path, *, whole: bool = False) -> AuditTables:
     """Read the directory that ``audit -o`` wrote.
 
     Parameters
     ----------
     directory
         With its ``summary.json`` and ``tokens.parquet``.
+    whole
+        Read every column of the table, and not only those that pages use.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def read_audit(directory: Path) -> AuditTables:
         A file cannot be read, is not what an audit writes, or the two do not go together.
     """
     findings = read_summary(directory, Audit)
-    found = AuditTables(findings, read_table(directory, findings.matrix, _COLUMNS))
+    found = AuditTables(findings, read_table(directory, findings.matrix, _COLUMNS, whole=whole))
     _check(found, directory)
     return found
 

@@ -73,7 +73,7 @@ def read_summary(directory: Path, kind: type[_T], schemas: Sequence[str] = (AUDI
             raise damaged(path, "larger than any summary", f"up to {_LARGEST_SUMMARY:,} bytes")
         raw = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     try:
         schema = msgspec.json.decode(raw, type=_Schema).schema
     except msgspec.MsgspecError:
@@ -90,7 +90,11 @@ def read_summary(directory: Path, kind: type[_T], schemas: Sequence[str] = (AUDI
 
 
 def read_table(
-    directory: Path, matrix: MatrixFacts, columns: Mapping[str, pa.DataType]
+    directory: Path,
+    matrix: MatrixFacts,
+    columns: Mapping[str, pa.DataType],
+    *,
+    whole: bool = False,
 ) -> pa.Table:
     """Read columns of a directory's ``tokens.parquet``: those of them that it has, and three more.
 
@@ -104,6 +108,8 @@ def read_table(
         What its summary says of W.
     columns
         Names and types.
+    whole
+        Read every other column too, whatever it is.
 
     Raises
     ------
@@ -133,10 +139,10 @@ def read_table(
                 raise damaged(
                     path, f"{name} of {shown(str(known.field(name).type))}", str(expected[name])
                 )
-        table = file.read(columns=wanted)
+        table = file.read(columns=None if whole else wanted)
         table.validate(full=True)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except (pa.ArrowException, ValueError) as error:
         raise damaged(path, shown(str(error)), "a Parquet file") from None
     _check(path, table)
@@ -148,6 +154,14 @@ def damaged(path: Path, got: str, expected: str) -> ResultsError:
     return ResultsError(
         f"{shown(str(path))} is not what isologit audit writes: {got}; expected {expected}. "
         "Audit the model again with -o DIR"
+    )
+
+
+def unreadable(path: Path, error: OSError) -> ResultsError:
+    """Return the error of a file or a directory that cannot be read."""
+    return ResultsError(
+        f"{shown(str(path))} cannot be read: {error.strerror or shown(str(error))}; expected what "
+        "isologit audit writes. Audit the model again with -o DIR"
     )
 
 
@@ -170,10 +184,3 @@ def _check(path: Path, columns: pa.Table) -> None:
         raise damaged(path, "row_class beyond the number of rows", "labels from 0")
     if not np.array_equal(sizes, np.bincount(labels)[labels]):
         raise damaged(path, "row_class_size unlike the classes", "how many tokens each has")
-
-
-def _unreadable(path: Path, error: OSError) -> ResultsError:
-    return ResultsError(
-        f"{shown(str(path))} cannot be read: {error.strerror or shown(str(error))}; expected what "
-        "isologit audit writes. Audit the model again with -o DIR"
-    )

@@ -41,7 +41,7 @@ def test_every_public_name_and_job_is_on_the_page_for_programs() -> None:
         assert f":: isologit.{name}\n" in page
     for job in ("isologit.audit.audit", "isologit.checking.check"):
         assert f"autofunction:: {job}\n" in page
-    for record in ("isologit.findings.Audit", "isologit.subject.Settings"):
+    for record in ("isologit.findings.Audit", "isologit.findings.Classes"):
         assert f"autoclass:: {record}\n" in page
 
 

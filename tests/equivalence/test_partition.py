@@ -185,3 +185,27 @@ def test_a_logit_format_coarser_than_the_weights_merges_classes(format_: Format)
     one = Vector.of_values([1.0], F32)
     expected = {BF16: 1, F16: 2, F32: 3}[format_]
     assert Partition.of_logits(matrix, one, format_).n_classes == expected
+
+
+class TestShown:
+    """What a partition says of itself, however many tokens it has."""
+
+    def test_it_says_how_many_tokens_and_classes_and_the_largest(self) -> None:
+        partition = Partition.of_keys([2, 2, 7, 7, 7, *range(100, 109)])
+        assert repr(partition) == (
+            "<Partition of 14 tokens: 11 classes, 2 of two or more, "
+            "the largest 3, 2, 1, 1, 1, 1, 1, 1, …>"
+        )
+        html = partition._repr_html_()
+        for figure in ("14", "11", "2", "3, 2, 1, 1, 1, 1, 1, 1, …"):
+            assert f">{figure}</td>" in html
+
+    def test_of_classes_of_one_it_says_no_sizes(self) -> None:
+        assert repr(Partition.of_keys([1, 2])) == (
+            "<Partition of 2 tokens: 2 classes, 0 of two or more>"
+        )
+
+    def test_of_no_tokens_it_says_so(self) -> None:
+        empty = Partition(np.array([], dtype=np.int32))
+        assert repr(empty) == "<Partition of 0 tokens: 0 classes, 0 of two or more>"
+        assert "<td" in empty._repr_html_()

@@ -79,7 +79,11 @@ class Overlap:
         return self.both / self.b if self.b else 0.0
 
 
-@dataclass(frozen=True, eq=False)
+# Sizes that a partition shows of itself.
+_SIZES_SHOWN = 8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Partition:
     """An equivalence relation on V tokens, as an immutable array of class labels.
 
@@ -158,6 +162,33 @@ class Partition:
 
     def __hash__(self) -> int:
         return hash(self.labels.tobytes())
+
+    def __repr__(self) -> str:
+        largest = f", the largest {self._largest()}" if self.n_classes < self.n_tokens else ""
+        return (
+            f"<Partition of {self.n_tokens:,} tokens: {self.n_classes:,} classes, "
+            f"{np.count_nonzero(self._sizes > 1):,} of two or more{largest}>"
+        )
+
+    def _repr_html_(self) -> str:
+        figures = {
+            "tokens": f"{self.n_tokens:,}",
+            "classes": f"{self.n_classes:,}",
+            "of two or more": f"{np.count_nonzero(self._sizes > 1):,}",
+            "the largest": self._largest(),
+        }
+        left = ' style="text-align:left"'
+        rows = "".join(
+            f'<tr><th scope="row"{left}>{name}</th><td{left}>{figure}</td></tr>'
+            for name, figure in figures.items()
+        )
+        return f"<table><caption>Partition</caption>{rows}</table>"
+
+    def _largest(self) -> str:
+        """Return the sizes of the largest classes."""
+        sizes = np.sort(self._sizes)[::-1]
+        more = ", …" if len(sizes) > _SIZES_SHOWN else ""
+        return ", ".join(f"{size:,}" for size in sizes[:_SIZES_SHOWN].tolist()) + more
 
     @property
     def n_tokens(self) -> int:

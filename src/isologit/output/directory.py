@@ -16,7 +16,8 @@ from isologit.errors import OutputExistsError, OutputWriteError
 
 # What marks a directory as ours to replace: our summary, and beside it nothing but our own files.
 _MARK = "summary.json"
-_OURS = {
+#: Every file that a result directory may hold.
+OURS = {
     _MARK,
     *("tokens.parquet", "classes.parquet", "report.html", "W.safetensors"),
     *("cluster_members.safetensors", "cluster_logits.safetensors"),
@@ -161,7 +162,7 @@ def _foreign(target: Path) -> str | None:
         names = {entry.name for entry in target.iterdir()}
         if not names:
             return None
-        if strangers := sorted(names - _OURS):
+        if strangers := sorted(names - OURS):
             return f"holds {shown(strangers[0])}, which isologit did not write"
         with (target / _MARK).open("rb") as file:
             ours = _SCHEMA.match(file.read(256))

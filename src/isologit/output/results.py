@@ -3,6 +3,8 @@
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+
 from isologit.audit_tables import AuditTables
 from isologit.findings import Audit, Classes
 from isologit.output import parquet, seed_format
@@ -16,10 +18,13 @@ def write_results(
     findings: Audit | Classes,
     arrays: Arrays,
     *,
+    tokens: pa.Table | None = None,
     report: bool = True,
     force: bool = False,
 ) -> list[Path]:
     """Write a job's directory, atomically; returns the files. A `report` is of an audit alone.
+
+    `tokens` is what `token_columns` makes of the arrays, where that is there already.
 
     Raises
     ------
@@ -27,7 +32,8 @@ def write_results(
         See `write_directory`.
     """
     metadata = seed_format.metadata_of(findings)
-    tokens = parquet.token_columns(arrays)
+    if tokens is None:
+        tokens = parquet.token_columns(arrays)
     files: dict[str, Writer] = {
         "summary.json": lambda path: write_json(path, findings),
         "tokens.parquet": lambda path: parquet.write_tokens(path, tokens),
