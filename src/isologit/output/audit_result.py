@@ -104,7 +104,7 @@ class AuditResult:
 
     @cached_property
     def tokens(self) -> pa.Table:
-        """A row per row of W: ``tokens.parquet``, whose columns docs/outputs.md explains."""
+        """The table of ``tokens.parquet``, a row per row of W; docs/outputs.md explains its columns."""
         if isinstance(self.source, StoredAudit):
             return self.source.tokens
         from isologit.output.parquet import token_columns
@@ -113,7 +113,7 @@ class AuditResult:
 
     @cached_property
     def figures(self) -> "Drawings":
-        """The report's figures, by name: ``figures.logit_ranks``, ``figures["logit_ranks"]``."""
+        """The report's figures by name, as ``figures.logit_ranks`` or ``figures["logit_ranks"]``."""
         return Drawings(self._tables)
 
     def save(
