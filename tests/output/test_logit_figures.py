@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from isologit.output.figures import logit_histogram, logit_ranks, logits_by_id, multiplicities
 from isologit.output.pictured import Pictured
@@ -38,8 +39,9 @@ def test_ranks_are_those_of_the_sorted_logits(audited: Pictured) -> None:
         assert "No two logits are equal." in drawing.alt
 
 
-def test_the_cluster_and_the_maximum_are_marked_among_the_ranks(get: Get) -> None:
-    audited = get("small")
+@pytest.mark.parametrize("name", ["small", "demo"])
+def test_the_cluster_and_the_maximum_are_marked_among_the_ranks(name: str, get: Get) -> None:
+    audited = get(name)
     drawing = logit_ranks(audited)
     assert audited.in_cluster is not None
     cluster = named(drawing, "cluster")
@@ -131,3 +133,13 @@ def test_one_distinct_logit_is_one_step_one_bar_one_mark(get: Get) -> None:
     # One bar is no wall.
     assert high - low > 5 * traces(histogram)[0].width
     assert [len(trace.x) for trace in traces(held)] == [1]
+
+
+def test_zero_is_one_logit_whatever_its_sign(get: Get) -> None:
+    audited = get("no cluster")
+    logits = np.array([-0.0, 0.0] * 30)
+    drawing = multiplicities(replace(audited, logits=logits))
+    (trace,) = traces(drawing)
+    assert trace.hovertext.tolist() == ["logit 0.00000000: 60 tokens"]
+    lone = multiplicities(replace(audited, logits=np.full(60, -0.0)))
+    assert "-0" not in lone.page_json()
