@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from isologit.checkpoint.wording import counted
-from isologit.claims import BOUND
+from isologit.claims import ESTIMATED
 from isologit.equivalence.axes import on_sphere
 from isologit.numerics.formats import Float64s
 from isologit.output import palette
@@ -58,7 +58,7 @@ def vocabulary_map(audit: Pictured) -> Drawing:
     return Drawing(
         key="vocabulary_map",
         title="Vocabulary map",
-        claim=BOUND,
+        claim=ESTIMATED,
         figure=drawn.figure,
         alt=f"{counted(drawn.n, 'token')} on a plane, {' and '.join(along)}; {drawn.by_class}."
         f"{where}",
@@ -115,7 +115,7 @@ def sphere(audit: Pictured) -> Drawing:
     return Drawing(
         key="sphere",
         title="Latitude and longitude",
-        claim=BOUND,
+        claim=ESTIMATED,
         figure=drawn.figure,
         alt=f"{counted(drawn.n, 'token')} on a map of a sphere, half of them at latitudes "
         f"{_middle_half(lat)} and longitudes {_middle_half(from_middle(lon, middle), middle)}; "
