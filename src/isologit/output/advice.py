@@ -43,7 +43,33 @@ def model_argument(model: Model) -> str:
             of_hub = None
         if of_hub is not None:
             spec = str(HubSpec(of_hub.repo_id, model.revision, of_hub.file))
-    return shlex.quote(spec) if is_plain(spec) and spec else MODEL
+    return _quoted(spec, MODEL)
+
+
+def audit_again(findings: Audit) -> str:
+    """Return the command of an audit, as far as its findings tell how it was.
+
+    They do not say whether another tokenizer than the model's was named.
+    """
+    matrix, arithmetic, reference = findings.matrix, findings.arithmetic, findings.reference
+    words = ["isologit", "audit", model_argument(findings.model)]
+    if matrix.role == "input":
+        words += ["--role", "input"]
+    if matrix.why.startswith("named by --tensor"):
+        words += ["--tensor", _quoted(matrix.tensor, "NAME")]
+    if arithmetic.name != "exact":
+        words += ["--arithmetic", _quoted(f"torch:{arithmetic.device}", "torch")]
+    if arithmetic.logit_dtype != matrix.values_dtype:
+        words += ["--dtype", arithmetic.logit_dtype]
+    if reference.kind == "pole":
+        words.append(f"--pole={reference.lat_deg},{reference.lon_deg}")
+        if reference.axes is not None and reference.axes != [2, 1, 3]:
+            words.append("--axes=" + ",".join(map(str, reference.axes)))
+    if findings.cluster is not None and findings.cluster.method == "members":
+        words += ["--members", "FILE"]
+    if findings.state.rescaled_from is not None:
+        words.append("--reachable")
+    return " ".join([*words, "-o", "DIR"])
 
 
 def what_to_do(facts: TokensFacts, model: str = MODEL, label: str = LABEL) -> list[Advice]:
@@ -115,3 +141,8 @@ def further_questions(findings: Audit, model: str = MODEL) -> list[Advice]:
         ),
         Advice("what changed since another checkpoint", f"isologit diff OLDER {model}"),
     ]
+
+
+def _quoted(text: str, else_this: str) -> str:
+    """Return a word as a shell takes it; one that cannot be shown cannot be copied either."""
+    return shlex.quote(text) if text and is_plain(text) else else_this

@@ -180,12 +180,7 @@ def _cluster(findings: Audit | Classes) -> list[RenderableType]:
 
 
 def _cosines(findings: Audit, vocabulary: int) -> list[RenderableType]:
-    kind = findings.reference
-    against = {
-        "centroid": "the cluster's centroid",
-        "mean": "the mean of all finite rows",
-        "pole": f"{kind.lat_deg}°, {kind.lon_deg}° (axes {kind.axes})",
-    }[kind.kind]
+    against = sentences.against(findings.reference)
     return [
         *section(
             tagged(f"Cosines with {against}", findings.claims["cosines"]),

@@ -1,0 +1,233 @@
+"use strict";
+// What a report does: themes, figures as they come near, the filter of tokens, copying a command.
+// Without it the page reads all the same: every number is in its text.
+(() => {
+  const root = document.documentElement;
+  const one = (selector, within = document) => within.querySelector(selector);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const made = (name, properties = {}) => Object.assign(document.createElement(name), properties);
+  const json = (id) => JSON.parse(document.getElementById(id).textContent);
+
+  // ---- Theme: of the system, until the button says otherwise. Nothing is stored.
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const toggle = one("#theme");
+  const say = () => {
+    one("span", toggle).textContent = root.dataset.theme || "as the system";
+  };
+  toggle.hidden = false;
+  toggle.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    say();
+    recolour();
+  });
+  system.addEventListener("change", () => recolour());
+
+  // A custom property says light-dark(…) when it is asked; what it comes to is seen on an element.
+  const probe = made("i", { hidden: true });
+  document.body.append(probe);
+  const colour = (name) => {
+    probe.style.color = `var(--${name})`;
+    return getComputedStyle(probe).color;
+  };
+
+  // ---- Figures. Their own colours are those of data; text and ground are the page's.
+  const narrow = () => innerWidth < 640;
+  const AXIS = /^[xyz]axis\d*$/;
+  const axesOf = (layout) => {
+    const found = ["xaxis", "yaxis", ...Object.keys(layout).filter((key) => AXIS.test(key))];
+    for (const scene of Object.keys(layout).filter((key) => /^scene\d*$/.test(key)))
+      found.push(...["xaxis", "yaxis", "zaxis"].map((axis) => `${scene}.${axis}`));
+    return new Set(found);
+  };
+  const themeOf = (layout) => {
+    const [ink, muted, rule, ground] = ["ink", "muted", "rule", "ground"].map(colour);
+    const clear = "rgba(0,0,0,0)";
+    const theme = {
+      paper_bgcolor: clear,
+      plot_bgcolor: clear,
+      "font.color": ink,
+      "font.family": getComputedStyle(document.body).fontFamily,
+      "hoverlabel.bgcolor": ground,
+      "hoverlabel.bordercolor": muted,
+      "hoverlabel.font.color": ink,
+      "legend.bgcolor": clear,
+      "modebar.bgcolor": clear,
+      "modebar.color": muted,
+      "modebar.activecolor": ink,
+    };
+    for (const axis of axesOf(layout))
+      Object.assign(theme, {
+        [`${axis}.gridcolor`]: rule,
+        [`${axis}.zerolinecolor`]: rule,
+        [`${axis}.linecolor`]: muted,
+        [`${axis}.tickcolor`]: muted,
+      });
+    (layout.annotations || []).forEach((_, n) => (theme[`annotations[${n}].font.color`] = ink));
+    return theme;
+  };
+  const put = (target, path, value) => {
+    const keys = path.replace(/\[(\d+)\]/g, ".$1").split(".");
+    const last = keys.pop();
+    keys.reduce((at, key) => (at[key] ??= {}), target)[last] = value;
+  };
+
+  const config = { ...json("plot-config"), modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+  const waiting = new Set(all(".plot"));
+  const draw = (place) => {
+    if (!waiting.delete(place)) return;
+    const { data, layout } = json(`data-${place.dataset.figure}`);
+    for (const [path, value] of Object.entries(themeOf(layout))) put(layout, path, value);
+    // The page has its own, which a keyboard reaches and a narrow screen holds.
+    const menus = layout.updatemenus || [];
+    delete layout.updatemenus;
+    layout.showlegend = false;
+    layout.autosize = true;
+    place.style.height = `${layout.height || 400}px`;
+    if (narrow()) layout.margin = { ...layout.margin, l: 44, r: 8 };
+    Plotly.newPlot(place, data, layout, { ...config, displayModeBar: narrow() ? false : "hover" });
+    place.classList.add("drawn");
+    controls(place, menus);
+  };
+
+  // A menu of plotly's as a list to choose from, and the traces as buttons that hide and show them.
+  const controls = (place, menus) => {
+    const box = one(`[data-controls="${place.dataset.figure}"]`);
+    const legend = made("ul");
+    for (const menu of menus) {
+      const select = made("select");
+      menu.buttons.forEach((button, n) => select.add(new Option(button.label, String(n))));
+      select.value = String(menu.active || 0);
+      select.addEventListener("change", async () => {
+        const button = menu.buttons[Number(select.value)];
+        await Plotly[button.method](place, ...button.args);
+        listTraces(place, legend);
+      });
+      const label = made("label");
+      label.append(menu.name || "Colour by", select);
+      box.append(label);
+    }
+    box.append(legend);
+    listTraces(place, legend);
+  };
+  const swatch = (trace) => {
+    const flat = [trace.marker && trace.marker.color, trace.line && trace.line.color];
+    return flat.find((value) => typeof value === "string") || "var(--cx)";
+  };
+  const listTraces = (place, legend) => {
+    const named = new Map();
+    place._fullData.forEach((trace, n) => {
+      if (trace.showlegend === false || trace.visible === false || !trace.name) return;
+      const key = trace.legendgroup || trace.name;
+      if (!named.has(key)) named.set(key, { name: trace.name, colour: swatch(trace), traces: [] });
+      named.get(key).traces.push(n);
+    });
+    legend.replaceChildren();
+    if (named.size < 2) return;
+    for (const each of named.values()) {
+      const button = made("button", { type: "button", className: "swatch" });
+      const shown = () => place._fullData[each.traces[0]].visible === true;
+      button.append(made("i"), each.name);
+      button.style.setProperty("--swatch", each.colour);
+      button.setAttribute("aria-pressed", String(shown()));
+      button.addEventListener("click", async () => {
+        await Plotly.restyle(place, { visible: shown() ? "legendonly" : true }, each.traces);
+        button.setAttribute("aria-pressed", String(shown()));
+      });
+      const item = made("li");
+      item.append(button);
+      legend.append(item);
+    }
+  };
+
+  const drawn = () => all(".plot.drawn");
+  const recolour = () => drawn().forEach((place) => Plotly.relayout(place, themeOf(place.layout)));
+  const near = new IntersectionObserver(
+    (seen) => seen.filter((each) => each.isIntersecting).forEach((each) => draw(each.target)),
+    { rootMargin: "600px" },
+  );
+  waiting.forEach((place) => near.observe(place));
+
+  // ---- Print: every figure, light, as wide as the paper, and all as it was afterwards.
+  const PAPER = 660;
+  let before;
+  addEventListener("beforeprint", () => {
+    if (before !== undefined) return;
+    before = root.dataset.theme || "";
+    root.dataset.theme = "light";
+    [...waiting].forEach(draw);
+    drawn().forEach((place) => Plotly.relayout(place, { ...themeOf(place.layout), width: PAPER }));
+  });
+  addEventListener("afterprint", () => {
+    if (before === undefined) return;
+    if (before) root.dataset.theme = before;
+    else delete root.dataset.theme;
+    before = undefined;
+    drawn().forEach((place) =>
+      Plotly.relayout(place, { ...themeOf(place.layout), width: null, autosize: true }),
+    );
+  });
+
+  // ---- The filter: by what is seen of a token, its id included, and by what it is.
+  const filter = one("#filter");
+  if (filter) {
+    const [text, kind, count] = ["text", "kind", "count"].map((name) => one(`#filter-${name}`));
+    const unfiltered = count.textContent;
+    const cards = all("#classes .class").map((card) => ({
+      card,
+      chips: all(".chips li", card).map((chip) => ({
+        chip,
+        text: chip.textContent.toLowerCase(),
+        kind: chip.dataset.kind,
+      })),
+      more: one(".more", card),
+    }));
+    const opened = new Set();
+    const apply = () => {
+      const wanted = text.value.trim().toLowerCase();
+      const active = Boolean(wanted || kind.value);
+      let tokens = 0;
+      let classes = 0;
+      for (const { card, chips, more } of cards) {
+        let here = 0;
+        let behind = false;
+        for (const each of chips) {
+          const kept = each.text.includes(wanted) && (!kind.value || each.kind === kind.value);
+          each.chip.hidden = !kept;
+          here += kept;
+          behind ||= kept && Boolean(more && more.contains(each.chip));
+        }
+        card.hidden = !here;
+        tokens += here;
+        classes += here > 0;
+        // What is looked for must be seen; what was open before stays so.
+        if (more && active && behind && !more.open) opened.add(more) && (more.open = true);
+        if (more && opened.has(more) && !(active && behind)) opened.delete(more) && (more.open = false);
+      }
+      const n = (number, word, words) => `${number.toLocaleString("en")} ${number === 1 ? word : words}`;
+      count.textContent = active
+        ? `${n(tokens, "token", "tokens")} in ${n(classes, "class", "classes")} of ${unfiltered}`
+        : unfiltered;
+    };
+    filter.hidden = false;
+    filter.addEventListener("input", apply);
+    filter.addEventListener("submit", (event) => event.preventDefault());
+  }
+
+  // ---- Commands: a button beside each, where the browser lets a page copy.
+  if (navigator.clipboard)
+    for (const command of all(".command")) {
+      const button = made("button", { type: "button", textContent: "Copy" });
+      button.setAttribute("aria-label", `Copy: ${one("code", command).textContent}`);
+      button.addEventListener("click", async () => {
+        try {
+          await navigator.clipboard.writeText(one("code", command).textContent);
+          button.textContent = "Copied";
+        } catch {
+          button.textContent = "Not copied";
+        }
+        setTimeout(() => (button.textContent = "Copy"), 1500);
+      });
+      command.append(button);
+    }
+})();
