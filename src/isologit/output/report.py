@@ -114,7 +114,7 @@ def page(pictured: Pictured, figures: Sequence[Drawing], not_drawn: Sequence[str
             versions=_versions(findings),
             repeat=advice.audit_again(findings),
             citation=citation.plain(findings.isologit),
-            bibtex=Markup.escape(citation.bibtex(findings.isologit)),
+            bibtex=citation.bibtex(findings.isologit).split("\n"),
         )
     )
     # A path may hold bytes that are no UTF-8; as escapes they are JSON too.
