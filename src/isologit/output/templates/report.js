@@ -84,61 +84,85 @@
     layout.showlegend = false;
     layout.autosize = true;
     place.style.height = `${layout.height || 400}px`;
-    if (narrow()) layout.margin = { ...layout.margin, l: 44, r: 8 };
     Plotly.newPlot(place, data, layout, { ...config, displayModeBar: narrow() ? false : "hover" });
     place.classList.add("drawn");
     controls(place, menus);
   };
 
-  // A menu of plotly's as a list to choose from, and the traces as buttons that hide and show them.
+  // What plotly draws as buttons and as a legend, as buttons of the page: a keyboard reaches them,
+  // and a narrow screen holds them.
+  const button = (text, pressed, action) => {
+    const found = made("button", { type: "button", className: "choice" });
+    found.append(...text);
+    found.setAttribute("aria-pressed", String(pressed));
+    found.addEventListener("click", action);
+    return found;
+  };
   const controls = (place, menus) => {
     const box = one(`[data-controls="${place.dataset.figure}"]`);
-    const legend = made("ul");
+    const legend = made("div", { className: "choices" });
+    legend.setAttribute("role", "group");
+    legend.setAttribute("aria-label", "Shown");
     for (const menu of menus) {
-      const select = made("select");
-      menu.buttons.forEach((button, n) => select.add(new Option(button.label, String(n))));
-      select.value = String(menu.active || 0);
-      select.addEventListener("change", async () => {
-        const button = menu.buttons[Number(select.value)];
-        await Plotly[button.method](place, ...button.args);
-        listTraces(place, legend);
+      const group = made("div", { className: "choices menu" });
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", "Show by");
+      menu.buttons.forEach((each, n) => {
+        const choose = async () => {
+          await Plotly[each.method](place, ...each.args);
+          for (const other of group.children)
+            other.setAttribute("aria-pressed", String(other === own));
+          listTraces(place, legend);
+        };
+        const own = button([each.label], n === (menu.active || 0), choose);
+        group.append(own);
       });
-      const label = made("label");
-      label.append(menu.name || "Colour by", select);
-      box.append(label);
+      box.append(group);
     }
     box.append(legend);
     listTraces(place, legend);
   };
-  const swatch = (trace) => {
-    const flat = [trace.marker && trace.marker.color, trace.line && trace.line.color];
-    return flat.find((value) => typeof value === "string") || "var(--cx)";
+  // Told by shape as well as by colour, as in the figure.
+  const SHAPES = { square: "■", diamond: "◆", "triangle-up": "▲", "triangle-down": "▼", cross: "✚" };
+  Object.assign(SHAPES, { x: "✖", star: "★", "circle-open": "○", hexagon: "⬢" });
+  const sign = (trace) => {
+    const marker = trace.marker || {};
+    const isLine = trace.type === "scatter" && !(trace.mode || "").includes("markers");
+    const own = isLine ? trace.line && trace.line.color : marker.color;
+    const found = made("i", { textContent: isLine ? "━" : SHAPES[marker.symbol] || "●" });
+    found.setAttribute("aria-hidden", "true");
+    if (typeof own === "string") found.style.color = own;
+    return found;
   };
   const listTraces = (place, legend) => {
     const named = new Map();
     place._fullData.forEach((trace, n) => {
       if (trace.showlegend === false || trace.visible === false || !trace.name) return;
       const key = trace.legendgroup || trace.name;
-      if (!named.has(key)) named.set(key, { name: trace.name, colour: swatch(trace), traces: [] });
+      if (!named.has(key)) named.set(key, { trace, traces: [] });
       named.get(key).traces.push(n);
     });
+    const every = [...named.values()];
     legend.replaceChildren();
-    if (named.size < 2) return;
-    for (const each of named.values()) {
-      const button = made("button", { type: "button", className: "swatch" });
-      const shown = () => place._fullData[each.traces[0]].visible === true;
-      button.append(made("i"), each.name);
-      button.style.setProperty("--swatch", each.colour);
-      button.setAttribute("aria-pressed", String(shown()));
-      button.addEventListener("click", async () => {
-        await Plotly.restyle(place, { visible: shown() ? "legendonly" : true }, each.traces);
-        button.setAttribute("aria-pressed", String(shown()));
-      });
-      const item = made("li");
-      item.append(button);
-      legend.append(item);
+    if (every.length < 2) return;
+    const shown = (each) => place._fullData[each.traces[0]].visible === true;
+    const show = async (kept) => {
+      const all = every.flatMap((each) => each.traces);
+      const visible = every.flatMap((each) => each.traces.map(() => kept(each) || "legendonly"));
+      await Plotly.restyle(place, { visible }, all);
+      every.forEach((each) => each.button.setAttribute("aria-pressed", String(shown(each))));
+    };
+    every.sort((a, b) => (a.trace.legendrank || 0) - (b.trace.legendrank || 0));
+    for (const each of every) {
+      each.button = button([sign(each.trace), plainText(each.trace.name)], shown(each), () =>
+        show((other) => (other === each ? !shown(each) : shown(other))),
+      );
+      each.button.addEventListener("dblclick", () => show((other) => other === each));
+      legend.append(each.button);
     }
   };
+  // Names are written for plotly, which reads entities.
+  const plainText = (name) => new DOMParser().parseFromString(name, "text/html").body.textContent;
 
   const drawn = () => all(".plot.drawn");
   const recolour = () => drawn().forEach((place) => Plotly.relayout(place, themeOf(place.layout)));
