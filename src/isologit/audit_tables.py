@@ -15,6 +15,7 @@ from isologit.result_files import PLACES, SUMMARY, TABLE, damaged, read_summary,
 # The columns that pages and pictures use beside those that are always there, and their types.
 _COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("norm", "logit", "cosine"), pa.float64()),
+    **dict.fromkeys(("evidence_distance", "evidence_offset"), pa.float64()),
     **dict.fromkeys(("in_cluster", "in_modal_class", "survives", "reserved_name"), pa.bool_()),
     **dict.fromkeys(("pc1", "pc2", "pc3"), pa.float32()),
     **dict.fromkeys(("category", "script", "evidence", "cause"), pa.string()),

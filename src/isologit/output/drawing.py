@@ -1,9 +1,15 @@
 """`Drawing`: a figure with all that stands around it, the same in a page and in a notebook."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.utils import PlotlyJSONEncoder
+
+_ESCAPES = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+# Room for a title above the buttons of a figure.
+_TITLE_HEIGHT = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,27 @@ class Drawing:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    def page_json(self) -> str:
+        """Return data and layout as JSON for a page with colours of its own.
+
+        Without plotly's template, on transparent grounds. It may stand in a script element: ``<``,
+        ``>`` and ``&`` are escapes, and other text is UTF-8.
+        """
+        whole = self.figure.to_dict()
+        layout = {name: value for name, value in whole["layout"].items() if name != "template"}
+        grounds = dict.fromkeys(("paper_bgcolor", "plot_bgcolor"), "rgba(0,0,0,0)")
+        text = json.dumps(
+            {"data": whole["data"], "layout": layout | grounds},
+            cls=PlotlyJSONEncoder,
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+        return text.translate(_ESCAPES)
+
     def _repr_mimebundle_(self, *args: Any, **options: Any) -> Any:
-        """Show the figure where a notebook shows this."""
-        return self.figure._repr_mimebundle_(*args, **options)
+        """Show the figure under its title where a notebook shows this."""
+        titled = go.Figure(self.figure)
+        margin = {"t": (self.figure.layout.margin.t or 0) + _TITLE_HEIGHT}
+        height = (self.figure.layout.height or 0) + _TITLE_HEIGHT
+        titled.update_layout(title={"text": self.title}, margin=margin, height=height)
+        return titled._repr_mimebundle_(*args, **options)

@@ -1,6 +1,8 @@
 """What pictures are made of: the table of an audit's tokens, as arrays, and each token in words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,9 +48,11 @@ class Pictured:
         None without a tokenizer.
     grades
         Signs of no training.
+    distances, offsets
+        From the centre of the reference set, and in its standard deviations from its mean.
     places
         ``[V, 3]`` components of each row along the three leading principal axes; None where these
-        are not known, and `why_no_places` says why.
+        are not known: `why_no_places` says why.
     """
 
     findings: Audit
@@ -62,6 +66,8 @@ class Pictured:
     categories: Words | None
     scripts: Words | None
     grades: Words | None
+    distances: Float64s | None
+    offsets: Float64s | None
     places: Float64s | None
     places_facts: PlacesFacts | None
     token_bytes: pa.ChunkedArray | None
@@ -92,10 +98,42 @@ class Pictured:
             categories=_words(table, "category", CATEGORIES),
             scripts=_words(table, "script", None),
             grades=_words(table, "evidence", GRADES),
+            distances=column("evidence_distance"),
+            offsets=column("evidence_offset"),
             places=np.stack(along, axis=1).astype(np.float64) if len(along) == 3 else None,
             places_facts=audit.places,
             token_bytes=table["bytes"] if "bytes" in table.column_names else None,
         )
+
+    @property
+    def why_no_logits(self) -> str:
+        """Say why no figure of logits is drawn, where none is finite."""
+        return "no logit is a finite number"
+
+    @property
+    def why_no_logits(self) -> str | None:
+        """Why there is no figure of logits; None where there is."""
+        return None if np.isfinite(self.logits).any() else "no logit is a finite number"
+
+    @property
+    def why_no_norms(self) -> str | None:
+        """Why there is no figure of norms; None where there is."""
+        return None if np.isfinite(self.norms).any() else "no norm is a finite number"
+
+    @property
+    def why_no_places(self) -> str | None:
+        """Why there are no maps; None where there are."""
+        if self.places is not None:
+            finite = np.isfinite(self.places).all(axis=1).any()
+            return None if finite else "no row has a finite place along the axes"
+        if self.places_facts is None:
+            return "the table of tokens is of a version without places, so audit the model again"
+        return f"{self.places_facts.why or 'the table has no places'}"
+
+    @property
+    def why_no_categories(self) -> str | None:
+        """Why categories are not known; None where they are."""
+        return None if self.categories is not None else "there is no tokenizer"
 
     @property
     def n_tokens(self) -> int:
@@ -104,9 +142,19 @@ class Pictured:
 
     def shown(self, token_id: int) -> str:
         """Return a token fit for a line, escaped as `visible_token` does; not for HTML yet."""
+        return self.shown_many([token_id], LONGEST_NAMED)[0]
+
+    def shown_many(self, token_ids: Sequence[int], at_most: int) -> list[str]:
+        """Return tokens as `shown` does, so many characters of each; empty without a tokenizer."""
         if self.token_bytes is None:
-            return ""
-        return visible_token(self.token_bytes[token_id].as_py(), LONGEST_NAMED)
+            return [""] * len(token_ids)
+        raw = self.token_bytes.take(pa.array(token_ids, pa.int64())).to_pylist()
+        return [visible_token(each, at_most) for each in raw]
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """What labels call tokens, kept for the next figure (`isologit.output.hover`)."""
+        return {}
 
 
 def _words(table: pa.Table, name: str, names: tuple[str, ...] | None) -> Words | None:

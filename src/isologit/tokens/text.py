@@ -25,7 +25,10 @@ def visible(text: str, at_most: int | None = None) -> str:
         Characters of the text that are shown; the rest becomes ``…`` after the closing quote.
     """
     cut = at_most is not None and len(text) > at_most
-    shown = "".join(map(_visible_character, text[:at_most] if cut else text))
+    shown = text[:at_most] if cut else text
+    # Most texts are as they are, and a picture shows many.
+    if '"' in shown or "\\" in shown or not is_plain(shown):
+        shown = "".join(map(_visible_character, shown))
     return f'"{shown}"' + ("…" if cut else "")
 
 
