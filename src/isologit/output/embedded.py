@@ -31,9 +31,9 @@ def script(source: str) -> Markup:
     return Markup(_END_OF_SCRIPT.sub(lambda found: f"<\\{found.group()[1]}", lines))
 
 
-def data(value: Any, encoder: type[json.JSONEncoder] = json.JSONEncoder) -> Markup:
+def data(value: Any) -> Markup:
     """Return what stands between the tags of a block of JSON, which no text in it can end."""
-    text = json.dumps(value, cls=encoder, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.translate(_IN_JSON))
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Characters of a cell that want a wide column.
+_LONG = 40
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -31,6 +34,11 @@ class PageTable:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: frozenset[int] = frozenset()
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether its texts would be broken into single words on a narrow screen."""
+        return len(self.heads) > 4 or any(len(text) > _LONG for row in self.rows for text in row)
 
     @classmethod
     def of(

@@ -10,7 +10,6 @@ import numpy as np
 import plotly
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
-from plotly.utils import PlotlyJSONEncoder
 
 from isologit import __version__
 from isologit.audit_tables import AuditTables
@@ -146,7 +145,7 @@ def _template_text(name: str) -> str:
 
 def _figure(drawing: Drawing) -> _Figure:
     table = PageTable.of(f"The numbers behind “{drawing.title}”", drawing.heads, drawing.rows)
-    return _Figure(drawing, table, embedded.data(drawing.figure.to_dict(), PlotlyJSONEncoder))
+    return _Figure(drawing, table, Markup(drawing.page_json()))
 
 
 def _group(tokens: Tokens, mask: Mask | None) -> TokenGroup | None:

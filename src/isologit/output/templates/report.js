@@ -72,6 +72,12 @@
     keys.reduce((at, key) => (at[key] ??= {}), target)[last] = value;
   };
 
+  // A map whose axes are of one scale is as high as its width allows.
+  const heightOf = (layout, width) => {
+    const asked = layout.height || 400;
+    const isMap = Object.keys(layout).some((key) => AXIS.test(key) && layout[key].scaleanchor);
+    return Math.round(Math.min(asked, isMap ? 0.55 * width + 60 : asked, narrow() ? 340 : asked));
+  };
   const config = { ...json("plot-config"), modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
   const waiting = new Set(all(".plot"));
   const draw = (place) => {
@@ -83,7 +89,11 @@
     delete layout.updatemenus;
     layout.showlegend = false;
     layout.autosize = true;
-    place.style.height = `${layout.height || 400}px`;
+    // Where a legend and buttons of plotly's would have been is no room to be left.
+    layout.margin = { ...layout.margin, t: Math.min(layout.margin?.t ?? 24, 24) };
+    layout.height = heightOf(layout, place.clientWidth);
+    place.style.height = `${layout.height}px`;
+    place.dataset.height = layout.height;
     Plotly.newPlot(place, data, layout, { ...config, displayModeBar: narrow() ? false : "hover" });
     place.classList.add("drawn");
     controls(place, menus);
@@ -129,7 +139,8 @@
     const marker = trace.marker || {};
     const isLine = trace.type === "scatter" && !(trace.mode || "").includes("markers");
     const own = isLine ? trace.line && trace.line.color : marker.color;
-    const found = made("i", { textContent: isLine ? "━" : SHAPES[marker.symbol] || "●" });
+    const shape = trace.type === "bar" ? "■" : SHAPES[marker.symbol] || "●";
+    const found = made("i", { textContent: isLine ? "━" : shape });
     found.setAttribute("aria-hidden", "true");
     if (typeof own === "string") found.style.color = own;
     return found;
@@ -157,7 +168,10 @@
       each.button = button([sign(each.trace), plainText(each.trace.name)], shown(each), () =>
         show((other) => (other === each ? !shown(each) : shown(other))),
       );
-      each.button.addEventListener("dblclick", () => show((other) => other === each));
+      each.button.addEventListener("dblclick", () => {
+        const alone = every.every((other) => shown(other) === (other === each));
+        return show((other) => alone || other === each);
+      });
       legend.append(each.button);
     }
   };
@@ -174,22 +188,29 @@
 
   // ---- Print: every figure, light, as wide as the paper, and all as it was afterwards.
   const PAPER = 660;
+  const HALF_A_PAGE = 345;
   let before;
   addEventListener("beforeprint", () => {
     if (before !== undefined) return;
     before = root.dataset.theme || "";
     root.dataset.theme = "light";
     [...waiting].forEach(draw);
-    drawn().forEach((place) => Plotly.relayout(place, { ...themeOf(place.layout), width: PAPER }));
+    drawn().forEach((place) => {
+      const height = Math.min(Number(place.dataset.height), HALF_A_PAGE);
+      place.style.height = `${height}px`;
+      Plotly.relayout(place, { ...themeOf(place.layout), width: PAPER, height });
+    });
   });
   addEventListener("afterprint", () => {
     if (before === undefined) return;
     if (before) root.dataset.theme = before;
     else delete root.dataset.theme;
     before = undefined;
-    drawn().forEach((place) =>
-      Plotly.relayout(place, { ...themeOf(place.layout), width: null, autosize: true }),
-    );
+    drawn().forEach((place) => {
+      const height = Number(place.dataset.height);
+      place.style.height = `${height}px`;
+      Plotly.relayout(place, { ...themeOf(place.layout), width: null, height, autosize: true });
+    });
   });
 
   // ---- The filter: by what is seen of a token, its id included, and by what it is.
@@ -237,6 +258,18 @@
     filter.addEventListener("input", apply);
     filter.addEventListener("submit", (event) => event.preventDefault());
   }
+
+  // ---- Tables that are wider than the screen: what scrolls can be reached and is named.
+  const boxes = new ResizeObserver((seen) => {
+    for (const { target } of seen) {
+      const scrolls = target.scrollWidth > target.clientWidth;
+      if (scrolls) target.setAttribute("tabindex", "0");
+      else target.removeAttribute("tabindex");
+      if (scrolls) target.setAttribute("role", "region");
+      else target.removeAttribute("role");
+    }
+  });
+  all(".scroll").forEach((box) => boxes.observe(box));
 
   // ---- Commands: a button beside each, where the browser lets a page copy.
   if (navigator.clipboard)
