@@ -46,6 +46,7 @@ def wrong_in(findings: Audit, table: pa.Table) -> Iterator[Wrong]:
     labels = table["row_class"].to_numpy()
     yield from _rows(findings.rows, labels)
     yield from _marked(findings, table)
+    yield from _columns(table)
     yield from _state(findings)
     if findings.tokens is not None:
         yield from _tokens(findings.tokens, findings.rows, table)
@@ -155,6 +156,16 @@ def _marked(findings: Audit, table: pa.Table) -> Iterator[Wrong]:
         yield f"a cluster of {cluster.size}", f"{len(cluster.token_ids)}, as it lists"
     if logits.mode.n_tokens != len(logits.mode.token_ids):
         yield f"a class of {logits.mode.n_tokens}", f"{len(logits.mode.token_ids)}, as it lists"
+
+
+def _columns(table: pa.Table) -> Iterator[Wrong]:
+    for name in ("norm", "logit", "cosine"):
+        if name not in table.column_names:
+            yield f"no column {name}", "one of the table of every audit"
+        else:
+            sizes = np.abs(table[name].to_numpy())
+            if ((sizes > _LARGEST) & np.isfinite(sizes)).any():
+                yield f"a {name} that no format has", f"up to {_LARGEST:.3g}"
 
 
 def _state(findings: Audit) -> Iterator[Wrong]:

@@ -21,7 +21,7 @@ from checkpoints import gaussian, write_matrix
 from cli.command import isologit
 from isologit.audit_tables import AuditTables, read_audit
 from isologit.demo import checkpoint_path
-from isologit.errors import IsologitError
+from isologit.errors import IsologitError, ResultsError
 from isologit.output import citation, embedded, report
 from isologit.output.drawing import Drawing
 from isologit.output.pictured import Pictured
@@ -143,7 +143,7 @@ def test_the_first_screen_has_the_model_a_verdict_five_numbers_and_what_to_do(
     verdict = page.one("verdict")
     assert "882 of its 4,096 tokens" in page.one("verdict-h").text
     assert [each.text for each in verdict.every("dd")] == ["882", "36", "888", "16", "172"]
-    claims = [each.text for each in verdict.every("span") if each.attributes["class"] == "claim"]
+    claims = [each.text for each in verdict.every("span") if _class(each) == "claim"]
     assert claims == ["exact", "exact", "observed", "observed", "observed"]
     commands = [each.text for each in verdict.every("code")]
     assert [command.split()[:2] for command in commands] == [
@@ -437,10 +437,8 @@ def test_whatever_passes_the_checks_makes_a_page(hostile: Path, tmp_path: Path, 
     assert refused > 200
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, -0.0])
-def test_numbers_of_the_table_that_are_none_make_a_page(
-    hostile: Path, tmp_path: Path, fast: None, value: float
-) -> None:
+def with_numbers(hostile: Path, tmp_path: Path, value: float) -> Path:
+    """Return a directory whose table has this number wherever pages show one."""
     shutil.copy(hostile / "summary.json", tmp_path)
     table = pq.read_table(hostile / "tokens.parquet")
     for name in ("norm", "logit", "cosine", "pc1", "pc2", "pc3"):
@@ -450,7 +448,19 @@ def test_numbers_of_the_table_that_are_none_make_a_page(
             column = pa.array(np.full(len(table), value).astype(kind.to_pandas_dtype()))
         table = table.set_column(at, name, column)
     pq.write_table(table, tmp_path / "tokens.parquet")
-    assert report.report_html(read_audit(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e38, -0.0])
+def test_numbers_of_the_table_that_are_none_make_a_page(
+    hostile: Path, tmp_path: Path, fast: None, value: float
+) -> None:
+    assert report.report_html(read_audit(with_numbers(hostile, tmp_path, value)))
+
+
+def test_numbers_that_no_format_has_are_refused(hostile: Path, tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="a norm that no format has"):
+        read_audit(with_numbers(hostile, tmp_path, 1e300))
 
 
 def test_every_format_has_a_name() -> None:
