@@ -12,6 +12,8 @@ from isologit.output.pictured import Codes, Pictured
 # Row classes that have a bar of their own.
 _LARGEST = 6
 _BAR, _BESIDE = 42, 130
+# Bars whose numbers the alternative text says.
+_TOLD = 4
 # Beside colours: as many as categories.
 _PATTERNS = ("/", "x", "-", ".", "+", "\\", "")
 
@@ -66,16 +68,17 @@ def categories_by_class(audit: Pictured) -> Drawing:
     figure.update_xaxes(range=[0, 100])
     figure.update_yaxes(autorange="reversed")
     kept = [n for n, name in enumerate(kinds) if name != "ordinary"]
-    others = "; ".join(
-        f"{name}: {counted(total, 'token')}, {_mix(kinds, row, kept)}"
+    mixes = [
+        f"{name} ({total:,}): {_mix(kinds, row, kept)}"
         for name, total, row in zip(names, totals, table.tolist(), strict=True)
-    )
+    ]
+    told = mixes if len(mixes) <= _TOLD else [*mixes[: _TOLD - 1], "and so on", mixes[-1]]
     return Drawing(
         key="categories_by_class",
         title="Categories by row class",
         claim=claim_of(audit, "tokens"),
         figure=figure,
-        alt=f"Of which categories the tokens of {counted(len(names), 'group')} are. {others}.",
+        alt=f"Shares of categories in {counted(len(names), 'group')} of tokens. {'; '.join(told)}.",
         caption="Each bar is all of its tokens. Row classes are named by their label in "
         "tokens.parquet, the largest first; each token is in one bar.",
         heads=("group", "tokens", *kinds),

@@ -111,8 +111,8 @@ class DistinctLogits:
         """Say which logit is the most common."""
         if self.common is None:
             return "No two logits are equal."
-        n = self.common
-        return f"The most common, {self.said(n)}, is that of {counted(int(self.counts[n]), 'token')}."
+        held = counted(int(self.counts[self.common]), "token")
+        return f"The most common, {self.said(self.common)}, is that of {held}."
 
     def left_out(self) -> str:
         """Say what is not drawn; nothing where all is."""

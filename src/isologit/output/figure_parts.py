@@ -98,9 +98,9 @@ def claim_of(audit: Pictured, figure: str) -> str:
 
 
 def sentence(grouping: Grouping) -> str:
-    """Return how many tokens each group has."""
-    each = (f"{n:,} {group.name}" for group, n in zip(grouping.groups, grouping.sizes, strict=True))
-    return f"by {grouping.title}: {'; '.join(each)}"
+    """Return how many tokens each group has, in words."""
+    groups = zip(grouping.groups, grouping.sizes, strict=True)
+    return f"by {grouping.title}: {'; '.join(f'{group.name} ({n:,})' for group, n in groups)}"
 
 
 def drawn_as(marks: Marks, what: str = "token") -> str:

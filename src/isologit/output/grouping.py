@@ -54,7 +54,7 @@ class Grouping:
     @property
     def sizes(self) -> list[int]:
         """How many tokens each group has."""
-        return np.bincount(self.codes, minlength=len(self.groups)).tolist()
+        return list(map(int, np.bincount(self.codes, minlength=len(self.groups))))
 
     @classmethod
     def of(cls, title: str, groups: Sequence[Group], codes: Codes) -> "Grouping":
@@ -94,8 +94,8 @@ def by_category(audit: Pictured) -> Grouping | None:
     """Tell apart the seven categories; None without a tokenizer."""
     if audit.categories is None:
         return None
-    looks = zip(palette.FEW, palette.SYMBOLS[1:], strict=False)
-    groups = [Group(CATEGORY_WORDS[name], *look) for name, look in zip(CATEGORIES, looks)]
+    looks = zip(CATEGORIES, palette.FEW, palette.SYMBOLS[1:], strict=False)
+    groups = [Group(CATEGORY_WORDS[name], colour, symbol) for name, colour, symbol in looks]
     groups[CATEGORIES.index("ordinary")] = Group("ordinary", palette.REST)
     return Grouping.of("category", groups, audit.categories.codes)
 
@@ -106,8 +106,8 @@ def by_script(audit: Pictured) -> Grouping | None:
     if words is None:
         return None
     named = words.names[:_MOST_SCRIPTS]
-    looks = zip(palette.FEW, palette.SYMBOLS)
-    groups = [Group(name.replace("_", " "), *look) for name, look in zip(named, looks)]
+    looks = zip(named, palette.FEW, palette.SYMBOLS, strict=False)
+    groups = [Group(name.replace("_", " "), colour, symbol) for name, colour, symbol in looks]
     groups += [
         Group(_others(words), palette.REST, "hexagon"),
         Group("no text alone", palette.REST, "circle-open"),
@@ -146,12 +146,12 @@ def by_training(audit: Pictured) -> Grouping:
         padding = audit.categories.codes == CATEGORIES.index("padding")
     groups = (
         Group("cluster", palette.CLUSTER, "diamond"),
-        Group("signs of no training, not cluster", palette.FEW[0], "square"),
+        Group("strong or likely, not cluster", palette.FEW[0], "square"),
         Group("padding, neither", palette.FEW[1], "triangle-up"),
         Group("others", palette.REST),
     )
     codes = np.select([in_cluster(audit), graded, padding], [0, 1, 2], 3)
-    return Grouping.of("signs", groups, codes)
+    return Grouping.of("signs of no training", groups, codes)
 
 
 def in_cluster(audit: Pictured) -> Mask:

@@ -1,12 +1,13 @@
 """Text as plotly shows it: token strings that stay text, and what a mark stands for.
 
-Plotly reads tags, links and entities in labels, legends and titles, and where MathJax is loaded
-formulas between dollar signs.
+Plotly reads tags, links and entities in labels, legends and titles, ``%{…}`` in templates of
+labels, and where MathJax is loaded formulas between dollar signs.
 """
 
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
+from math import isnan
 
 from isologit.numerics.formats import Float64s
 from isologit.output.pictured import Pictured
@@ -16,14 +17,14 @@ from isologit.output.thinning import Marks
 # Of a mark's tokens, how many are named, and how much of each is shown.
 _NAMED = 2
 _SHOWN = 16
-_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "%": "&#37;"})
 # First-strong isolate, and what ends it: text from right to left leaves what stands around alone.
 _ISOLATED = "\u2068{}\u2069"
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
 
 def plain(text: str) -> str:
-    """Return text of which plotly makes no tags, links, entities or formulas."""
+    """Return text that plotly shows as it is: no tags, links, entities, templates, formulas."""
     return text.translate(_ENTITIES)
 
 
@@ -78,15 +79,16 @@ class MarkTexts:
         return _printed(value, self._dtype)
 
 
-def _ranges(
-    what: str, marks: Marks, values: Float64s, one: Callable[[float], str]
-) -> list[str]:
+def _ranges(what: str, marks: Marks, values: Float64s, one: Callable[[float], str]) -> list[str]:
     """Return what each mark's values are: one number, or shorter, from where to where."""
     lows, highs = marks.least(values).tolist(), marks.most(values).tolist()
-    return [
-        "" if low != low else f"{what} {one(low)}" if low == high else f"{what} {low:.3g} to {high:.3g}"
-        for low, high in zip(lows, highs, strict=True)
-    ]
+
+    def said(low: float, high: float) -> str:
+        if isnan(low):
+            return ""
+        return f"{what} {one(low)}" if low == high else f"{what} {low:.3g} to {high:.3g}"
+
+    return [said(low, high) for low, high in zip(lows, highs, strict=True)]
 
 
 def _exact(value: float) -> str:

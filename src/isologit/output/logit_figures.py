@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from isologit.checkpoint.wording import counted
-from isologit.numerics.formats import Float64s, parse_format
+from isologit.numerics.formats import parse_format
 from isologit.output import palette
 from isologit.output.distinct_logits import DistinctLogits
 from isologit.output.drawing import Drawing
@@ -30,6 +30,8 @@ _MOST_STEPS = 4_000
 # Of more, so many by rank, and so many by the logarithm of the rank.
 _KEPT, _KEPT_AT_THE_TOP = 1_500, 500
 _MOST_OF_CLUSTER = 1_500
+# Of `isologit.equivalence.values.MULTIPLICITIES`, in words.
+_MULTIPLICITIES = ("1", "2", "3", "4 or more", "100 or more", "1,000 or more")
 _COMMON = "most common logit"
 
 
@@ -217,19 +219,19 @@ def multiplicities(audit: Pictured) -> Drawing:
         along = (value - float(logits.values[0])) / span if span > 0 else 0.5
         point_at(figure, value, count, _at(logits, n), along=along)
     held = logits.multiplicity
-    named = dict(zip(held, ("1", "2", "3", "4 or more", "100 or more", "1,000 or more")))
-    by = ", ".join(f"{held[name]:,} by {words}" for name, words in named.items())
+    named = list(zip(held.values(), _MULTIPLICITIES, strict=True))
+    by = ", ".join(f"{n:,} by {words}" for n, words in named)
     return Drawing(
         key="multiplicities",
         title="How many tokens share a logit",
         claim=claim_of(audit, "logits"),
         figure=figure,
-        alt=f"{counted(len(logits.values), 'distinct logit')} {logits.state}; held by tokens: {by}. "
-        f"{logits.most_common()}",
+        alt=f"{counted(len(logits.values), 'distinct logit')} {logits.state}; held by tokens: "
+        f"{by}. {logits.most_common()}",
         caption=f"Each distinct logit beside the number of tokens that hold it: {by}. "
         f"{drawn_as(marks, 'distinct logit')}{logits.left_out()}",
         heads=("tokens with one logit", "distinct logits"),
-        rows=tuple((words, f"{held[name]:,}") for name, words in named.items()),
+        rows=tuple((words, f"{n:,}") for n, words in named),
     )
 
 
@@ -325,7 +327,7 @@ def _ranks(logits: DistinctLogits, n: int, before: str = "rank ") -> str:
 
 
 def _where_common(logits: DistinctLogits) -> str:
-    return "" if logits.common is None else f" They have {_ranks(logits, logits.common, 'ranks ')}."
+    return "" if logits.common is None else f" Their ranks are {_ranks(logits, logits.common, '')}."
 
 
 def _printed(logits: DistinctLogits, value: float) -> str:

@@ -63,8 +63,7 @@ def vocabulary_map(audit: Pictured) -> Drawing:
         alt=f"{counted(drawn.n, 'token')} on a plane, {' and '.join(along)}; {drawn.by_class}."
         f"{where}",
         caption=f"Rows along their two leading principal axes, not centred. {drawn.reduced} "
-        "The buttons colour by class, category, script or norm; a click in the legend hides a "
-        "group, a second click soon after the first shows it alone.",
+        f"{_ways(drawn.colourings)}",
         heads=("by", "group", "tokens", "mean along axis 1", "mean along axis 2"),
         rows=tuple(rows),
     )
@@ -111,7 +110,7 @@ def sphere(audit: Pictured) -> Drawing:
         for code, (group, n) in enumerate(zip(each.groups, each.sizes, strict=True))
     ]
     if marked is not None:
-        rows.insert(0, ("marked", marked.name, "", f"{marked.y:.3f}°", f"{marked.x:.3f}°"))
+        rows.insert(0, ("marked", marked.name, "—", f"{marked.y:.3f}°", f"{marked.x:.3f}°"))
     where = "" if marked is None else f" {_where(marked, '°')}"
     return Drawing(
         key="sphere",
@@ -123,7 +122,8 @@ def sphere(audit: Pictured) -> Drawing:
         f"{drawn.by_class}.{where}",
         caption=f"Directions of rows in the seed line's coordinates: north is principal axis "
         f"{north}, the meridian axis {meridian}, the equinox axis {equinox}, and longitude "
-        f"{middle:g}° is in the middle; equal areas are equal (Mollweide). {drawn.reduced}{note}",
+        f"{middle:g}° is in the middle; equal areas are equal (Mollweide). Which way an axis "
+        f"points is a convention. {drawn.reduced}{note} {_ways(drawn.colourings)}",
         heads=("by", "group", "tokens", "latitude of the mean", "longitude of the mean"),
         rows=tuple(rows),
     )
@@ -178,9 +178,7 @@ def _drawn(
     arguments = [
         [{"visible": [owner == n for owner in owners] + always}] for n in range(len(known))
     ]
-    figure.update_layout(
-        updatemenus=[switch([each.title for each in known], arguments, "restyle")]
-    )
+    figure.update_layout(updatemenus=[switch([each.title for each in known], arguments, "restyle")])
     return _Drawn(
         figure=figure,
         colourings=known,
@@ -198,6 +196,15 @@ def _reduced(all_marks: Sequence[Marks]) -> str:
         said += f" {counted(first.left_out, 'token')} without a place left out."
     most = max(len(marks) for marks in all_marks)
     return said if most == len(first) else f"{said} Other colourings have up to {most:,} marks."
+
+
+def _ways(known: Sequence[Grouping]) -> str:
+    """Say what can be chosen."""
+    titles = [each.title for each in known]
+    return (
+        f"Buttons colour by {', '.join(titles[:-1])} or {titles[-1]}; a click on a group's name "
+        "hides it, two clicks show it alone."
+    )
 
 
 def _say_where(traces: Sequence[go.Scatter], middle: float) -> None:

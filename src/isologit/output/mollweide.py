@@ -1,7 +1,7 @@
 """Mollweide's map of a sphere: an ellipse, twice as wide as high, on which equal areas are equal.
 
 A latitude φ and a longitude λ from the middle go to x = 2λ/π·cos θ and y = sin θ, where
-2θ + sin 2θ = π·sin φ (Snyder, *Map Projections: A Working Manual*, USGS 1987, ch. 31).
+2θ + sin 2θ = π·sin φ (Snyder, *Map Projections: A Working Manual*, USGS 1987, p. 251).
 """
 
 import numpy as np

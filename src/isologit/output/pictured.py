@@ -106,11 +106,6 @@ class Pictured:
         )
 
     @property
-    def why_no_logits(self) -> str:
-        """Say why no figure of logits is drawn, where none is finite."""
-        return "no logit is a finite number"
-
-    @property
     def why_no_logits(self) -> str | None:
         """Why there is no figure of logits; None where there is."""
         return None if np.isfinite(self.logits).any() else "no logit is a finite number"

@@ -1,7 +1,7 @@
 """Thinning: fewer marks than points, each standing for points of one group; nothing is dropped."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ _FINEST = 512
 _COLUMNS_A_ROW = 2
 
 Codes = npt.NDArray[np.int64]
+_Number = TypeVar("_Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +60,11 @@ class Marks:
         """Return a mark's points, ascending."""
         return self.members[self.starts[mark] : self.starts[mark + 1]]
 
-    def least(self, values: Float64s) -> Float64s:
+    def least(self, values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
         """Return the least of each mark's values, ``[m]``; NaN only where all are."""
         return np.asarray(np.fmin.reduceat(values[self.members], self.starts[:-1]))
 
-    def most(self, values: Float64s) -> Float64s:
+    def most(self, values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
         """Return the largest of each mark's values, ``[m]``; NaN only where all are."""
         return np.asarray(np.fmax.reduceat(values[self.members], self.starts[:-1]))
 
@@ -144,14 +145,19 @@ class _Grid:
 
         Every other row is moved by half a cell, as in a wall, so that the eye sees no columns.
         """
+        if rows == 0:
+            return self.groups
         columns = rows * _COLUMNS_A_ROW
         row = np.minimum((self.up * rows).astype(np.int64), rows - 1)
         column = (self.across * columns + row % 2 / 2).astype(np.int64)
         return np.asarray((self.groups * rows + row) * (columns + 1) + column)
 
     def finest_that_fits(self, at_most: int) -> int:
-        """Return the rows of the finest grid, by bisection, with few enough occupied cells."""
-        fits, too_fine = 1, _FINEST + 1
+        """Return the rows of the finest grid, by bisection, with few enough occupied cells.
+
+        0 stands for no grid at all: a mark a group.
+        """
+        fits, too_fine = 0, _FINEST + 1
         while too_fine - fits > 1:
             tried = (fits + too_fine) // 2
             cells = self.cells(tried)
