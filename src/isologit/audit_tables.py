@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 
+from isologit.audit_checks import wrong_axes, wrong_in
+from isologit.checkpoint.wording import shown
+from isologit.claimed import with_claims
 from isologit.findings import Audit, PlacesFacts
 from isologit.result_files import PLACES, SUMMARY, TABLE, damaged, read_summary, read_table
 
@@ -58,28 +60,16 @@ def read_audit(directory: Path, *, whole: bool = False) -> AuditTables:
     ResultsError
         A file cannot be read, is not what an audit writes, or the two do not go together.
     """
-    findings = read_summary(directory, Audit)
+    # An earlier version said of fewer figures what kind of claim they are.
+    findings = with_claims(read_summary(directory, Audit))
     found = AuditTables(findings, read_table(directory, findings.matrix, _COLUMNS, whole=whole))
-    _check(found, directory)
-    return found
-
-
-def _check(found: AuditTables, directory: Path) -> None:
-    """Check what a summary says of tokens against the table, and the table's own metadata."""
-    n_tokens = found.tokens.num_rows
-    for ids in _token_ids(msgspec.to_builtins(found.findings)):
-        if ids and not (min(ids) >= 0 and max(ids) < n_tokens):
-            raise damaged(directory / SUMMARY, f"token id {max(ids)}", f"0 to {n_tokens - 1}")
+    for got, expected in wrong_in(findings, found.tokens):
+        raise damaged(directory / SUMMARY, shown(got), expected)
     try:
-        _ = found.places
+        places = found.places
     except msgspec.MsgspecError:
         raise damaged(directory / TABLE, "metadata of no audit", "the axes of its places") from None
-
-
-def _token_ids(value: Any) -> list[list[int]]:
-    if isinstance(value, list):
-        return [ids for item in value for ids in _token_ids(item)]
-    if isinstance(value, dict):
-        own = [value["token_ids"]] if "token_ids" in value else []
-        return own + [ids for item in value.values() for ids in _token_ids(item)]
-    return []
+    if places is not None and places.axes is not None:
+        for got, expected in wrong_axes(places.axes, 3):
+            raise damaged(directory / TABLE, got, expected)
+    return found

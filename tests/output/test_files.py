@@ -27,6 +27,7 @@ ALL = {
     "classes.parquet",
     "cluster_members.safetensors",
     "cluster_logits.safetensors",
+    "report.html",
 }
 
 
@@ -69,6 +70,7 @@ def test_tokens_has_a_row_per_row_of_w(written: tuple[Path, Any, Ran]) -> None:
         "sum": "double",
         "smallest": "double",
         "largest": "double",
+        **dict.fromkeys(("pc1", "pc2", "pc3"), "float"),
         "logit": "double",
         "logit_class": "int32",
         "logit_class_size": "int32",

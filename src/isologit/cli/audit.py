@@ -26,6 +26,11 @@ from isologit.subject import LocatedSubject, locate_subject
     is_flag=True,
     help="Stop at what headers and config say; nothing of W is read or fetched.",
 )
+@click.option(
+    "--no-report",
+    is_flag=True,
+    help="Leave report.html, of 5 MB and more, out of DIR.",
+)
 @options.pole_options
 @options.reachable_option
 @options.computing_options
@@ -35,6 +40,7 @@ def command(
     force: bool,
     members: Path | None,
     no_weights: bool,
+    no_report: bool,
     pole: str | None,
     axes: str,
     reachable: bool,
@@ -58,6 +64,7 @@ def command(
         members=members,
         pole=options.pole_of(pole, axes),
         reachable=reachable,
+        report=not no_report,
     )
 
 
@@ -70,6 +77,7 @@ def run(
     members: Path | None = None,
     pole: Pole | None = None,
     reachable: bool = False,
+    report: bool = True,
 ) -> None:
     """Run the job, write what was asked for, print the page."""
     from isologit.output.directory import check_target
@@ -94,7 +102,7 @@ def run(
         paths: list[Path] = []
         if output is not None:
             progress("writing")
-            paths = write_results(output, findings, arrays, force=force)
+            paths = write_results(output, findings, arrays, report=report, force=force)
     terminal.deliver(
         findings, partial(audit_page, findings), paths, as_json=shared.as_json, quiet=shared.quiet
     )

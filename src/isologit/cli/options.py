@@ -50,7 +50,7 @@ directory_option = click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write summary.json, the tables and the seed's files there.",
+    help="Write summary.json, the tables, the seed's files and, of an audit, its page there.",
 )
 force_option = click.option(
     "--force", is_flag=True, help="Replace DIR if isologit wrote it before."

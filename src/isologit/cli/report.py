@@ -16,7 +16,7 @@ from isologit.cli import options
     metavar="FILE",
     help="The page.  [default: DIR/report.html, which is replaced]",
 )
-@options.force_option
+@click.option("--force", is_flag=True, help="Replace FILE.")
 @options.quiet_option
 def command(directory: Path, output: Path | None, force: bool, quiet: bool) -> None:
     """Write report.html again, from what audit -o DIR wrote: one page that opens offline."""
@@ -25,9 +25,10 @@ def command(directory: Path, output: Path | None, force: bool, quiet: bool) -> N
     from isologit.output.report import report_html
     from isologit.output.single_file import check_file_target, write_file
 
-    target = directory / "report.html" if output is None else output
-    check_file_target(target, force=force or output is None)
+    if output is not None:
+        check_file_target(output, force=force)
     page = report_html(read_audit(directory)).encode()
+    target = directory / "report.html" if output is None else output
     path = write_file(target, page, force=force or output is None)
     if not quiet:
         terminal.show_written([path])

@@ -104,7 +104,7 @@ class AuditResult:
 
     @cached_property
     def tokens(self) -> pa.Table:
-        """The table of ``tokens.parquet``, a row per row of W; docs/outputs.md explains its columns."""
+        """The table of ``tokens.parquet``, whose columns docs/outputs.md explains."""
         if isinstance(self.source, StoredAudit):
             return self.source.tokens
         from isologit.output.parquet import token_columns
@@ -113,7 +113,7 @@ class AuditResult:
 
     @cached_property
     def figures(self) -> "Drawings":
-        """The report's figures by name, as ``figures.logit_ranks`` or ``figures["logit_ranks"]``."""
+        """The report's figures by name, as ``figures.logit_ranks`` or an item."""
         return Drawings(self._tables)
 
     def save(

@@ -12,11 +12,11 @@ from pathlib import PurePath
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec.structs import replace
 
-from isologit.checkpoint.hub.spec import HubSpec, parse_hub_spec
-from isologit.checkpoint.wording import counted, is_plain
-from isologit.errors import CheckpointError
+from isologit.checkpoint.wording import counted
 from isologit.exportable import Exportable
+from isologit.output.advice import model_argument
 from isologit.record import Model
 from isologit.selection import Selection
 from isologit.tokens.categories import CATEGORIES
@@ -138,17 +138,8 @@ def _span(escaped: str) -> str:
 
 def _command(model: Model, names: Sequence[str]) -> str:
     """Return the command, of the commit where there is one; on one line, whatever the names are."""
-    spec = model.spec
-    if model.source == "hub" and model.revision:
-        try:
-            of_hub = parse_hub_spec(spec)
-        except CheckpointError:
-            of_hub = None
-        if of_hub is not None:
-            spec = str(HubSpec(of_hub.repo_id, model.revision, of_hub.file))
-    else:
+    if model.source != "hub" or not model.revision:
         # Where it lies on this machine is nobody's business.
-        spec = PurePath(spec).name
-    # One that cannot be shown cannot be copied either.
-    shown = shlex.quote(spec) if is_plain(spec) and spec else "MODEL"
-    return f"isologit export {shown} --as card --select {shlex.quote(','.join(names))}"
+        model = replace(model, spec=PurePath(model.spec).name)
+    selected = shlex.quote(",".join(names))
+    return f"isologit export {model_argument(model)} --as card --select {selected}"

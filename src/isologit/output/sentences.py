@@ -18,6 +18,7 @@ from isologit.findings import (
     HeadFacts,
     MatrixFacts,
     PairwiseFacts,
+    Reference,
     RefinementFacts,
     RowFacts,
     StateFacts,
@@ -141,20 +142,23 @@ def _stored_as(facts: MatrixFacts | MatrixShape) -> str:
 
 def device(facts: ArithmeticFacts, *, any_logits: bool) -> str:
     """Return which arithmetic and device computed the figures."""
+    how = arithmetic(facts, any_logits=any_logits)
+    return f"Using device: {facts.device} ({how})"
+
+
+def arithmetic(facts: ArithmeticFacts, *, any_logits: bool) -> str:
+    """Return how the figures were computed, whatever the device."""
     logit = FORMAT_NAMES[facts.logit_dtype]
-    if facts.name == "exact" and not any_logits:
-        return f"Using device: {facts.device} (exact arithmetic)"
-    if facts.name == "exact":
-        refined = (
-            "the bound certified every logit"
-            if facts.refined == 0
-            else f"{plural(facts.refined, 'logit')} took the exact step"
-        )
-        return (
-            f"Using device: {facts.device} (exact arithmetic, logits rounded once to {logit}; "
-            f"{refined})"
-        )
-    return f"Using device: {facts.device} ({facts.name}, as observed there, logits in {logit})"
+    if facts.name != "exact":
+        return f"{facts.name}, as observed there, logits in {logit}"
+    if not any_logits:
+        return "exact arithmetic"
+    refined = (
+        "the bound certified every logit"
+        if facts.refined == 0
+        else f"{plural(facts.refined, 'logit')} took the exact step"
+    )
+    return f"exact arithmetic, logits rounded once to {logit}; {refined}"
 
 
 def rows(facts: RowFacts, matrix: MatrixFacts) -> list[str]:
@@ -337,6 +341,15 @@ def cluster(facts: ClusterFacts | None, dtype: str) -> list[str]:
         others = ", ".join(f"{size:,}" for size in facts.others)
         lines.append(f"Further clusters, less prominent, of {others} tokens")
     return lines
+
+
+def against(reference: Reference) -> str:
+    """Return what the cosines are with."""
+    return {
+        "centroid": "the cluster's centroid",
+        "mean": "the mean of all finite rows",
+        "pole": f"{reference.lat_deg}°, {reference.lon_deg}° (axes {reference.axes})",
+    }[reference.kind]
 
 
 def axes(facts: AxesFacts) -> list[str]:

@@ -37,7 +37,7 @@ def greedy(facts: GreedyFacts | None) -> list[RenderableType]:
         return []
     parts = section(tagged("Greedy certificate", BOUND), [])
     parts.append(_one(facts) if len(facts.states) == 1 else _shares(facts))
-    return [*parts, *lines(_what_it_means(facts))]
+    return [*parts, *lines(what_it_means(facts))]
 
 
 def _states(facts: StatesFacts) -> list[str]:
@@ -128,7 +128,8 @@ def _growth(facts: MeetFacts) -> PlainTable:
     return table
 
 
-def _kept_in(share: GreedyShare) -> str:
+def kept_in(share: GreedyShare) -> str:
+    """Return the format that logits are kept in, as the end of a sentence."""
     kept = "kept in float32" if share.dtype == "f32" else "rounded to "
     return kept if share.dtype == "f32" else kept + sentences.FORMAT_NAMES[share.dtype]
 
@@ -137,7 +138,7 @@ def _shares(facts: GreedyFacts) -> PlainTable:
     table = PlainTable()
     table.add_column(f"the top token at {counted(len(facts.states), 'state')} is")
     for share in facts.shares:
-        table.add_column(f"logits {_kept_in(share)}", justify="right")
+        table.add_column(f"logits {kept_in(share)}", justify="right")
     rows = [
         ("certain, in any order of summation", [s.certain for s in facts.shares]),
         ("  of these on tensor cores too", [s.certain_if_truncated for s in facts.shares]),
@@ -156,7 +157,8 @@ def _shares(facts: GreedyFacts) -> PlainTable:
     return table
 
 
-def _lead(margin_ulp: float) -> str:
+def lead(margin_ulp: float) -> str:
+    """Return by how much the top token leads, or nothing where that is no number."""
     return f"{margin_ulp:.3g} ULP" if np.isfinite(margin_ulp) else ""
 
 
@@ -168,10 +170,10 @@ def _one(facts: GreedyFacts) -> PlainTable:
     for share in facts.shares:
         here = state.formats[share.dtype]
         table.add_row(
-            _kept_in(share),
+            kept_in(share),
             here.verdict,
             here.if_truncated,
-            _lead(here.margin_ulp) if state.runner_up is not None else "no other",
+            lead(here.margin_ulp) if state.runner_up is not None else "no other",
             f"{counted(here.n_top, 'token')} {sentences.ids(here.top_ids, 4)}"
             if here.n_top
             else "no logit is a number",
@@ -179,7 +181,8 @@ def _one(facts: GreedyFacts) -> PlainTable:
     return table
 
 
-def _what_it_means(facts: GreedyFacts) -> list[str]:
+def what_it_means(facts: GreedyFacts) -> list[str]:
+    """Return margins, remedies, and what a certificate assumes."""
     found = []
     if len(facts.states) == 1:
         state = facts.states[0]

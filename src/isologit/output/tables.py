@@ -17,7 +17,7 @@ from isologit.findings import (
     ValueFacts,
 )
 from isologit.output import sentences, states_page, token_sentences
-from isologit.output.further import further_questions
+from isologit.output.advice import Advice, further_questions, what_to_do
 from isologit.output.parts import PlainTable, lines, notes_section, section, text
 from isologit.output.tie_tables import ties_in_brief, ties_section
 from isologit.output.token_tables import tokens_section
@@ -57,8 +57,13 @@ def audit_page(findings: Audit) -> RenderableType:
     if findings.ties is not None:
         parts += ties_in_brief(findings.ties, findings.logits.dtype)
     parts += states_page.greedy(findings.greedy)
-    further = section("Further questions", [f"• {line}" for line in further_questions(findings)])
-    return Group(*parts, *notes_section(findings.notes), *_what_to_do(findings), *further)
+    told = [] if findings.tokens is None else what_to_do(findings.tokens)
+    return Group(
+        *parts,
+        *notes_section(findings.notes),
+        *_advice("What to do", told),
+        *_advice("Further questions", further_questions(findings)),
+    )
 
 
 def classes_page(findings: Classes) -> RenderableType:
@@ -152,9 +157,8 @@ def _tokens(findings: Audit | Classes) -> list[RenderableType]:
     return tokens_section(findings.tokens, claim=findings.claims["tokens"])
 
 
-def _what_to_do(findings: Audit) -> list[RenderableType]:
-    told = [] if findings.tokens is None else token_sentences.what_to_do(findings.tokens)
-    return section("What to do", [f"• {line}" for line in told]) if told else []
+def _advice(title: str, told: Sequence[Advice]) -> list[RenderableType]:
+    return section(title, [f"• {each.line()}" for each in told]) if told else []
 
 
 def _which(tokens: ClassTokens | None) -> list[RenderableType]:
@@ -176,12 +180,7 @@ def _cluster(findings: Audit | Classes) -> list[RenderableType]:
 
 
 def _cosines(findings: Audit, vocabulary: int) -> list[RenderableType]:
-    kind = findings.reference
-    against = {
-        "centroid": "the cluster's centroid",
-        "mean": "the mean of all finite rows",
-        "pole": f"{kind.lat_deg}°, {kind.lon_deg}° (axes {kind.axes})",
-    }[kind.kind]
+    against = sentences.against(findings.reference)
     return [
         *section(
             tagged(f"Cosines with {against}", findings.claims["cosines"]),

@@ -80,27 +80,6 @@ def special(facts: TokensFacts) -> list[str]:
     ]
 
 
-def what_to_do(facts: TokensFacts) -> list[str]:
-    """Return the commands that go on from here, of what was found."""
-    told = []
-    if facts.padding:
-        told.append(
-            f"{counted(facts.padding, 'padding row')} can be sampled: isologit export MODEL --as "
-            "vllm-allowed (or openai, transformers, llama.cpp, …) writes a mask"
-        )
-    if facts.in_classes:
-        told.append(
-            "tokens with one row cannot be told apart by anything after it: isologit tokens MODEL "
-            "--class LABEL lists those of a class"
-        )
-    if facts.evidence is not None and facts.evidence.grades["strong"]:
-        told.append(
-            f"{counted(facts.evidence.grades['strong'], 'row')} show no training: isologit tokens "
-            "MODEL --grade strong lists them, with the reasons"
-        )
-    return [*told, "isologit check MODEL --policy FILE holds a release to rules"] if told else []
-
-
 def scripts(facts: TokensFacts) -> str:
     """Return how many tokens each script has."""
     named = {name.replace("_", " "): n for name, n in facts.scripts.items()}
