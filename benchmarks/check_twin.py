@@ -3,7 +3,8 @@
     python benchmarks/check_twin.py [--keep FILE] [--tokenizer QWEN3_TOKENIZER.json]
 
 Prints sizes, precision and recall, and the leading eigenvalues; with Qwen3's tokenizer also who the
-rows are, beside the published counts. Exits 1 if anything is wrong. How long it all takes is for
+rows are, beside the published counts; and of the report its size, and how long a browser takes with
+it. Exits 1 if anything is wrong. How long it all takes is for
 `speed.py`.
 """
 
@@ -24,6 +25,7 @@ from isologit.numerics.stored import Matrix
 from isologit.subject import Settings
 from isologit.tokens.evidence import GRADES, Evidence
 from twin import HALO, POPULATIONS, SPECTRUM, Truth, make_twin
+from twin_report import check_report
 
 
 def main() -> None:
@@ -36,13 +38,13 @@ def main() -> None:
         path = options.keep or Path(folder) / "twin.safetensors"
         truth = make_twin(path)
         print(f"twin of {truth.n_tokens} × {truth.width}")
-        wrong = _check(path, truth, options.tokenizer)
+        wrong = _check(path, truth, options.tokenizer, Path(folder))
     for each in wrong:
         print(f"WRONG: {each}")
     sys.exit(1 if wrong else 0)
 
 
-def _check(path: Path, truth: Truth, tokenizer: Path | None) -> list[str]:
+def _check(path: Path, truth: Truth, tokenizer: Path | None, folder: Path) -> list[str]:
     checkpoint = isologit.open_checkpoint(path)
     matrix = checkpoint.matrix("W")
     wrong = []
@@ -72,10 +74,10 @@ def _check(path: Path, truth: Truth, tokenizer: Path | None) -> list[str]:
     if len(clusters) != 1:
         wrong.append(f"there should be one cluster, not {len(clusters)}")
 
-    return wrong + _audited(path, truth, tokenizer)
+    return wrong + _audited(path, truth, tokenizer, folder)
 
 
-def _audited(path: Path, truth: Truth, tokenizer: Path | None) -> list[str]:
+def _audited(path: Path, truth: Truth, tokenizer: Path | None, folder: Path) -> list[str]:
     """Hold the audit, unaided, against what was planted, and its tokens against what is known."""
     settings = Settings(tokenizer=None if tokenizer is None else str(tokenizer))
     findings, arrays = audit(str(path), settings)
@@ -95,7 +97,7 @@ def _audited(path: Path, truth: Truth, tokenizer: Path | None) -> list[str]:
         wrong.append("the audit should find the planted cluster")
     if tokenizer is not None:
         wrong += _tokens(findings, planted, arrays.evidence)
-    return wrong
+    return wrong + check_report(findings, arrays, folder)
 
 
 def _tokens(findings: Audit, planted: set[int], evidence: Evidence | None) -> list[str]:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from isologit.claims import BOUND, EXACT, OBSERVED
+from isologit.claims import BOUND, ESTIMATED, EXACT, OBSERVED
 from isologit.findings import Audit, AxesFacts, RowFacts, SizedClass, ValueFacts
 from isologit.numerics.formats import FORMATS
 from isologit.states_findings import GreedyFacts
@@ -24,7 +24,7 @@ from isologit.tokens.reachability import CAUSES
 
 _FORMAT_NAMES = {each.name for each in FORMATS}
 _LARGEST = float(np.finfo(np.float32).max)
-_CLAIMS = {EXACT, BOUND, OBSERVED}
+_CLAIMS = {EXACT, BOUND, ESTIMATED, OBSERVED}
 _STATES = {"centroid", "token", "spherical", "file", "mean"}
 _NORMS = {"rms", "layer", "none", "unknown"}
 _SATURATIONS = {None, "overflow", "underflow"}

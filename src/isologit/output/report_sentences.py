@@ -7,7 +7,7 @@ it is said in is as much a part of it as its words.
 from dataclasses import dataclass
 
 from isologit.checkpoint.wording import counted
-from isologit.claims import BOUND, EXACT, OBSERVED
+from isologit.claims import BOUND, ESTIMATED, EXACT, OBSERVED
 from isologit.findings import Audit
 from isologit.output.sentences import FORMAT_NAMES
 
@@ -18,6 +18,7 @@ CLAIMS = {
     EXACT: "the real number, rounded once as the figure says, or a comparison of bits: no device, "
     "number of threads or library changes it",
     BOUND: "a number that is proved to be on the safe side of the real one",
+    ESTIMATED: "a number whose error is estimated, with room, and not proved",
     OBSERVED: "what a library or a device was seen to do, once, here",
 }
 
