@@ -162,8 +162,22 @@ def test_a_killed_process_leaves_a_file_to_go_on_from(model: Path, tmp_path: Pat
 
 
 def test_a_terminal_shows_how_far_it_is(model: Path) -> None:
+    # What is shown for less than a tenth of a second may not be seen.
+    slowly = (
+        "import sys, time\n"
+        "from isologit.cli import many_states\n"
+        "from isologit.cli.main import run\n"
+        "advance = many_states._Shown.advance\n"
+        "def slow(*given):\n"
+        "    advance(*given)\n"
+        "    time.sleep(0.3)\n"
+        "many_states._Shown.advance = slow\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
     leader, follower = pty.openpty()
-    process = start("classes", model, "--random", 40, "--json", stderr=follower)
+    process = start(
+        *("classes", model, "--random", 40, "--json"), program=("-c", slowly), stderr=follower
+    )
     os.close(follower)
     out, _ = process.communicate(timeout=60)
     shown = read_terminal(leader).decode()

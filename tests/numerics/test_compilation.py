@@ -101,9 +101,10 @@ PROGRAM = """
 import sys
 from isologit.numerics import exact
 from isologit.numerics.compilation import listening
-from isologit.numerics.formats import F32
+from isologit.numerics.formats import F32, parse_format
 from isologit.numerics.stored import Matrix, Vector
-matrix, state = Matrix.of_values([[2.0, 1.0]], F32), Vector.of_values([1.0, 3.0], F32)
+matrix = Matrix.of_values([[2.0, 1.0]], parse_format(sys.argv[1]))
+state = Vector.of_values([1.0, 3.0], F32)
 said = []
 with listening(said.append) as heard:
     print(exact.logits(matrix, state, F32).values[0])
@@ -111,10 +112,10 @@ print(len(said), heard.not_kept)
 """
 
 
-def run(cache: Path, first: str = "") -> tuple[str, str]:
+def run(cache: Path, format_name: str = "f32", *, first: str = "") -> tuple[str, str]:
     """Run the program with a cache directory; return what it found, and what it heard."""
     ran = subprocess.run(
-        [sys.executable, "-c", first + PROGRAM],
+        [sys.executable, "-c", first + PROGRAM, format_name],
         env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,
@@ -126,19 +127,40 @@ def run(cache: Path, first: str = "") -> tuple[str, str]:
     return found, heard
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory with the machine code for f32, made and found again."""
+    cache = tmp_path_factory.mktemp("kept") / "cache"
+    assert run(cache) == ("5.0", "1 ")
+    assert run(cache) == ("5.0", "0 ")
+    return cache
+
+
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 @pytest.mark.parametrize("left", [0, 100], ids=["empty", "cut"])
 def test_machine_code_that_cannot_be_read_is_made_again(
-    tmp_path: Path, suffix: str, left: int
+    kept: Path, tmp_path: Path, suffix: str, left: int
 ) -> None:
-    cache = tmp_path / "cache"
-    assert run(cache) == ("5.0", "1 ")
-    assert run(cache) == ("5.0", "0 ")
+    cache = shutil.copytree(kept, tmp_path / "cache")
     damaged = list(cache.rglob(f"*{suffix}"))
     assert damaged
     for path in damaged:
         path.write_bytes(path.read_bytes()[:left])
     assert run(cache) == ("5.0", "1 ")
+    assert run(cache) == ("5.0", "0 ")
+
+
+def test_processes_that_compile_a_kernel_for_two_types_at_once_keep_both_apart(
+    kept: Path, tmp_path: Path
+) -> None:
+    """What one of them wrote into the indexes, the other does not see before it writes its own."""
+    cache = shutil.copytree(kept, tmp_path / "cache")
+    indexes = {path: path.read_bytes() for path in cache.rglob("*.nbi")}
+    for path in indexes:
+        path.unlink()
+    assert run(cache, "bf16") == ("5.0", "1 ")
+    for path, content in indexes.items():
+        path.write_bytes(content)
     assert run(cache) == ("5.0", "0 ")
 
 

@@ -53,6 +53,7 @@ class Layout:
 LAYOUTS = {"bf16": Layout(8, 7), "f16": Layout(5, 10), "f32": Layout(8, 23)}
 
 
+@lru_cache(maxsize=1 << 17)
 def magnitude(word: int, layout: Layout) -> Fraction:
     """Return what the fields of a word without its sign say, the all-ones exponent like any other.
 

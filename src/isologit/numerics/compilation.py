@@ -120,10 +120,34 @@ def kernel(*, fastmath: bool | set[str] = False) -> Callable[[Callable[..., Any]
 
 @functools.cache
 def _forgiving_cache() -> Any:
-    from numba.core.caching import FunctionCache
+    from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+    class NamedByKey(IndexDataCacheFile):  # type: ignore[misc]  # numba is untyped
+        """numba's files of one kernel, those of machine code named by what they were made for.
+
+        numba takes the next number that its index has not: two processes at once take the same one,
+        and the index of one then leads to the code of the other, made for other types.
+        """
+
+        def save(self, key: Any, data: Any) -> None:
+            number = int.from_bytes(sha256(repr(key).encode()).digest()[:6])
+            name = self._load_index().get(key, self._data_name(number))
+            self._save_data(name, data)
+            # Read once more: another process may have written it meanwhile.
+            overloads = self._load_index()
+            if key not in overloads:
+                self._save_index(overloads | {key: name})
 
     class ForgivingCache(FunctionCache):  # type: ignore[misc]  # numba is untyped
         """numba's cache of one kernel, for which no file is worth an error."""
+
+        def __init__(self, function: Callable[..., Any]) -> None:
+            super().__init__(function)
+            self._cache_file = NamedByKey(
+                cache_path=self._cache_path,
+                filename_base=self._impl.filename_base,
+                source_stamp=self._impl.locator.get_source_stamp(),
+            )
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             try:
