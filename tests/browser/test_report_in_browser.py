@@ -11,6 +11,8 @@ import pytest
 from isologit.tokens.text import visible_token
 from report_pages import HOSTILE
 
+expect = pytest.importorskip("playwright.sync_api", reason="no playwright").expect
+
 Open = Callable[..., Any]
 
 # The page in pixels that is to be seen sideways without being scrolled as a whole.
@@ -89,18 +91,18 @@ def test_groups_are_hidden_and_shown_by_mouse_and_by_keyboard(opened: Open, demo
     before = drawn.count()
     group = controls.get_by_role("group", name="Shown").get_by_role("button").first
     group.click()
-    assert group.get_attribute("aria-pressed") == "false"
-    assert drawn.count() == before - 1
+    expect(group).to_have_attribute("aria-pressed", "false")
+    expect(drawn).to_have_count(before - 1)
     group.press("Enter")
-    assert group.get_attribute("aria-pressed") == "true"
-    assert drawn.count() == before
+    expect(group).to_have_attribute("aria-pressed", "true")
+    expect(drawn).to_have_count(before)
     # Another colouring has other groups.
     names = controls.get_by_role("group", name="Shown").inner_text()
     script = controls.get_by_role("button", name="script", exact=True)
     script.focus()
     page.keyboard.press("Space")
     controls.get_by_role("button", name=re.compile("Latin")).wait_for()
-    assert script.get_attribute("aria-pressed") == "true"
+    expect(script).to_have_attribute("aria-pressed", "true")
     assert controls.get_by_role("group", name="Shown").inner_text() != names
     controls.get_by_role("button", name="class", exact=True).click()
     group.wait_for()
@@ -140,23 +142,20 @@ def test_the_theme_can_be_changed_and_figures_go_along(opened: Open, llama: Path
     watched.draw("logit_ranks")
     text = page.locator('[data-figure="logit_ranks"] .xtick text').first
 
-    def colours() -> tuple[str, str]:
-        page.wait_for_timeout(200)
-        return (
-            page.evaluate("getComputedStyle(document.body).color"),
-            text.evaluate("(text) => getComputedStyle(text).fill"),
-        )
+    def colour() -> str:
+        """Return the page's colour of text, once the figure has it too."""
+        found: str = page.evaluate("getComputedStyle(document.body).color")
+        expect(text).to_have_css("fill", found)
+        return found
 
-    light, in_figure = colours()
-    assert light == in_figure
+    light = colour()
     # With the system, until the button has been used.
     page.emulate_media(color_scheme="dark")
-    dark, in_figure = colours()
-    assert dark == in_figure != light
+    assert colour() != light
     page.locator("#theme").focus()
     page.keyboard.press("Enter")
     assert page.locator("#theme").inner_text() == "Theme: light"
-    assert colours() == (light, light)
+    assert colour() == light
     page.emulate_media(color_scheme="light")
     watched.is_quiet()
 
@@ -178,7 +177,7 @@ def test_it_can_be_used_by_keyboard_from_the_start(opened: Open, demo: Path) -> 
 def test_a_wide_table_scrolls_within_its_box(opened: Open, demo: Path) -> None:
     page = opened(demo, 390, color_scheme="dark").page
     box = page.get_by_role("region", name="Tokens by category")
-    assert box.get_attribute("tabindex") == "0"
+    expect(box).to_have_attribute("tabindex", "0")
     assert box.evaluate("(box) => box.scrollWidth > box.clientWidth")
     # On a wide screen nothing scrolls, and there is nothing to stop at.
     wide = opened(demo).page

@@ -26,7 +26,7 @@ from isologit.errors import IsologitError, ResultsError
 from isologit.output import citation, embedded, report
 from isologit.output.drawing import Drawing
 from isologit.output.pictured import Pictured
-from isologit.output.report_classes import FIRST, Tokens
+from isologit.output.report_classes import FIRST, ClassCards, Tokens
 from isologit.output.sentences import FORMAT_NAMES
 from report_pages import HOSTILE, PADDING, Element, hostile_audit, parsed
 
@@ -71,7 +71,9 @@ def drawing(**changed: Any) -> Drawing:
             "key": "made_up",
             "title": "Made up <i>",
             "claim": "exact",
-            "figure": go.Figure(go.Scatter(y=np.array([1, np.nan]), text=["</script>", "\u2028"])),
+            "figure": go.Figure(
+                go.Scatter(y=np.array([1, np.nan]), text=["</script>", "\u2028\udcff"])
+            ),
             "alt": 'Two points, "one" missing',
             "caption": "See <b>",
             "heads": ("name", "n"),
@@ -176,20 +178,25 @@ def test_a_class_is_the_mix_that_the_summary_says(demo: Path) -> None:
         assert {part.name: part.n_tokens for part in card.tokens.mix} == facts.mix
 
 
+def classes_of(sizes: list[int]) -> ClassCards:
+    """Return what a page has of classes of so many tokens."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    pictured = object.__new__(Pictured)
+    for name in Pictured.__dataclass_fields__:
+        object.__setattr__(pictured, name, None)
+    object.__setattr__(pictured, "row_classes", labels)
+    object.__setattr__(pictured, "row_class_sizes", np.array(sizes)[labels])
+    return Tokens(pictured).classes()
+
+
 def test_of_very_many_classes_and_tokens_the_rest_is_counted() -> None:
-    n_classes, n_large = 150, 1_200
-    labels = np.concatenate([np.zeros(n_large), np.repeat(1 + np.arange(n_classes), 2)])
-    sizes = np.bincount(labels.astype(int))[labels.astype(int)]
-    pictured = Pictured(
-        **{**dict.fromkeys(Pictured.__dataclass_fields__), "token_bytes": None},  # type: ignore[arg-type]
-    )
-    object.__setattr__(pictured, "row_classes", labels.astype(np.int64))
-    object.__setattr__(pictured, "row_class_sizes", sizes.astype(np.int64))
-    found = Tokens(pictured).classes()
-    assert len(found.cards) + found.hidden_classes == n_classes + 1
-    assert found.cards[0].tokens.hidden == n_large - 1_000
-    assert found.hidden_tokens == 2 * found.hidden_classes > 0
-    assert found.listed_tokens == 1_000 + 2 * (len(found.cards) - 1)
+    many = classes_of([1_200, *[2] * 150])
+    assert [card.tokens.hidden for card in many.cards] == [200, *[0] * 99]
+    assert (many.hidden_classes, many.hidden_tokens) == (51, 102)
+    assert many.listed_tokens == 1_000 + 2 * 99
+    large = classes_of([1_000] * 12)
+    assert large.listed_tokens == 8_000 + 4 * FIRST
+    assert [card.tokens.hidden for card in large.cards] == [0] * 8 + [1_000 - FIRST] * 4
 
 
 def test_without_a_class_the_page_says_what_that_means(plain: Path) -> None:
@@ -232,7 +239,7 @@ def test_a_figure_has_its_words_beside_it(demo: Path) -> None:
     assert not list(two.every("details"))
     assert "No map: why" in figures.text
     data = json.loads(one.one("data-made_up").text)
-    assert data["data"][0]["text"] == ["</script>", "\u2028"]
+    assert data["data"][0]["text"] == ["</script>", "\u2028\udcff"]
     assert data["data"][0]["y"]["dtype"] == "f8"
 
 

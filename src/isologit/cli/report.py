@@ -23,10 +23,8 @@ def command(directory: Path, output: Path | None, force: bool, quiet: bool) -> N
     from isologit.audit_tables import read_audit
     from isologit.cli import terminal
     from isologit.output.report import report_html
-    from isologit.output.single_file import check_file_target, write_file
+    from isologit.output.single_file import write_file
 
-    if output is not None:
-        check_file_target(output, force=force)
     page = report_html(read_audit(directory)).encode()
     target = directory / "report.html" if output is None else output
     path = write_file(target, page, force=force or output is None)
