@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from checkpoints import gaussian, write_llama, write_matrix, write_tensors
 from isologit.audit import audit
-from isologit.claims import BOUND, EXACT, OBSERVED
+from isologit.claims import BOUND, ESTIMATED, EXACT, OBSERVED
 from isologit.findings import Audit
 from isologit.output import advice
 from isologit.output.report_sentences import (
@@ -183,7 +183,7 @@ def test_without_a_tokenizer_one_is_asked_for(with_all: Audit, bare: Audit) -> N
 
 
 def test_every_kind_of_claim_is_explained() -> None:
-    assert CLAIMS.keys() == {EXACT, BOUND, OBSERVED}
+    assert CLAIMS.keys() == {EXACT, BOUND, ESTIMATED, OBSERVED}
 
 
 # Commands
