@@ -99,7 +99,7 @@ def small(table: pa.Table | None = None, **model: Any) -> Exportable:
             in_tokenizer=64,
             padding=6,
             beyond_rows=0,
-            tokenizer=TokenizerSource(source="tokenizer.json", kind="byte-level BPE"),
+            tokenizer=TokenizerSource(source="tokenizer.json", kind="byte-level BPE", named=None),
             categories=counts | {"special": 3, "byte": 2, "ordinary": 56, "padding": 6},
             unreachable=2,
             causes={},

@@ -287,7 +287,7 @@ def names_in(tokens: Tokens) -> RowNames | None:
     return RowNames(
         categories=table.categories,
         show=lambda token_id: table.shown(token_id, LONGEST_NAMED),
-        tokenizer=TokenizerSource(source=table.tokenizer.source, kind=table.tokenizer.kind),
+        tokenizer=token_steps.source_of(table.tokenizer, tokens.chosen),
         notes=tokens.notes,
     )
 

@@ -8,10 +8,14 @@ TOKENS_SCHEMA = "isologit.tokens/1"
 
 
 class TokenizerSource(Record, frozen=True, kw_only=True):
-    """Where the tokenizer was read from, and what it is."""
+    """Where the tokenizer was read from, and what it is.
+
+    ``named`` is how the user named it; null where it is the model's own.
+    """
 
     source: str
     kind: str
+    named: str | None
 
 
 class ClassTokens(Record, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Where a model's tokens are told from: its tokenizer, with its weights or without them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isologit import token_steps
@@ -103,7 +103,9 @@ def tokens_of(found: Found, settings: Settings) -> Tokens:
         return token_steps.read_tokens(found.located.checkpoint, found.n_rows, settings.tokenizer)
     named = token_steps.named_in(found.folder)
     if settings.tokenizer is not None or found.model.source == "file":
-        return token_steps.tokens_at(settings.tokenizer or found.model.spec, found.n_rows, named)
+        chosen = settings.tokenizer or found.model.spec
+        tokens = token_steps.tokens_at(chosen, found.n_rows, named)
+        return replace(tokens, chosen=settings.tokenizer)
     return token_steps.tokens_in(
         found.folder,
         found.n_rows,

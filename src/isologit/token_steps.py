@@ -56,7 +56,8 @@ class Tokens:
 
     `rows_known` is false where nothing says how many rows W has, and the table has as many as the
     tokenizer has ids; `settings` are those of the tokenizer's config; `named` the roles of ids by
-    the model's own configs; `notes` what a reader has to know.
+    the model's own configs; `notes` what a reader has to know; `chosen` how the user named the
+    tokenizer, None where it is the model's own.
     """
 
     table: TokenTable | None
@@ -64,6 +65,12 @@ class Tokens:
     settings: TokenizerSettings = field(default_factory=TokenizerSettings)
     named: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    chosen: str | None = None
+
+
+def source_of(tokenizer: Tokenizer, chosen: str | None) -> TokenizerSource:
+    """Return where a tokenizer is from, and how the user named it."""
+    return TokenizerSource(source=tokenizer.source, kind=tokenizer.kind, named=chosen)
 
 
 def read_tokens(checkpoint: Checkpoint, n_rows: int | None, chosen: str | None = None) -> Tokens:
@@ -104,7 +111,8 @@ def tokens_at(chosen: str, n_rows: int | None, named: Mapping[int, tuple[str, ..
     `named` are the roles of ids by the model's own configs (`named_in`).
     """
     if chosen == "bytes":
-        return _described(open_tokenizer_at(chosen), TokenizerSettings(), n_rows, named)
+        found = open_tokenizer_at(chosen)
+        return _described(found, TokenizerSettings(), n_rows, named, chosen)
     path = Path(chosen)
     if not path.exists():
         folder = hub_folder(chosen)
@@ -113,12 +121,12 @@ def tokens_at(chosen: str, n_rows: int | None, named: Mapping[int, tuple[str, ..
             n_rows,
             model_type=model_type_in(folder),
             named=named,
-            is_the_models=False,
+            chosen=chosen,
         )
     beside = LocalFolder(path if path.is_dir() else path.parent)
     settings = read_settings(beside.find)
     tokenizer = open_tokenizer_at(chosen, model_type_in(beside), settings)
-    return _described(tokenizer, settings, n_rows, named)
+    return _described(tokenizer, settings, n_rows, named, chosen)
 
 
 def config_in(folder: Folder, name: str = "config.json") -> Mapping[str, Any]:
@@ -165,7 +173,7 @@ def tokens_in(
     named: Mapping[int, tuple[str, ...]],
     gguf: Mapping[str, Any] | None = None,
     where: str | None = None,
-    is_the_models: bool = True,
+    chosen: str | None = None,
 ) -> Tokens:
     """Read the tokenizer that lies in a folder, or in a GGUF header, and find out who each row is.
 
@@ -183,8 +191,9 @@ def tokens_in(
         The metadata of a GGUF header.
     where
         What messages call the model; the folder, if nothing is given.
-    is_the_models
-        Whether it is the folder of the model itself, which goes without saying.
+    chosen
+        How the user named the folder; None where it is that of the model itself, which goes
+        without saying.
 
     Raises
     ------
@@ -211,11 +220,12 @@ def tokens_in(
     )
     # Of the hub the files lie in a cache.
     source, notes = tokenizer.source, tokenizer.notes
-    before = "" if is_the_models else f"{folder.name}@{folder.revision}/"
+    before = "" if chosen is None else f"{folder.name}@{folder.revision}/"
     for parent in parents:
         source = source.replace(parent, before)
         notes = tuple(note.replace(parent, before) for note in notes)
-    return _described(replace(tokenizer, source=source, notes=notes), settings, n_rows, named)
+    read = replace(tokenizer, source=source, notes=notes)
+    return _described(read, settings, n_rows, named, chosen)
 
 
 def named_in(folder: Folder) -> dict[int, tuple[str, ...]]:
@@ -236,13 +246,14 @@ def _described(
     settings: TokenizerSettings,
     n_rows: int | None,
     named: Mapping[int, tuple[str, ...]],
+    chosen: str | None,
 ) -> Tokens:
     table = describe(tokenizer, n_rows, named)
     notes = [*tokenizer.notes, *settings.notes, *filter(None, [table.unchecked])]
     notes += _unknown_names(tokenizer, named)
     if n_rows is not None:
         notes += beyond_rows_note(tokenizer, n_rows)
-    return Tokens(table, n_rows is not None, settings, named, tuple(notes))
+    return Tokens(table, n_rows is not None, settings, named, tuple(notes), chosen)
 
 
 def _unknown_names(tokenizer: Tokenizer, named: Mapping[int, tuple[str, ...]]) -> list[str]:
@@ -341,7 +352,7 @@ def tokens_facts(
         in_tokenizer=tokenizer.vocabulary.n_tokens,
         padding=table.n_padding if tokens.rows_known else None,
         beyond_rows=len(beyond_rows(tokenizer, table.n_rows)),
-        tokenizer=TokenizerSource(source=tokenizer.source, kind=tokenizer.kind),
+        tokenizer=source_of(tokenizer, tokens.chosen),
         categories=table.counts(),
         unreachable=table.n_unreachable,
         causes={} if known is None else known.causes(table.n_rows),

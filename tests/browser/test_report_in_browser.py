@@ -116,14 +116,16 @@ def test_the_filter_finds_tokens_by_text_id_and_kind(opened: Open, demo: Path) -
     count = page.locator("#filter-count")
     chips = page.locator("#classes .chips li:visible")
     assert count.inner_text() == "882 tokens in 36 classes"
+    assert page.locator("#classes .class:visible").count() == 8
     field.press_sequentially("pad|")
     assert [text.split() for text in chips.all_text_contents()] == [['"<|pad|>"', "1"]]
     assert count.inner_text() == "1 token in 1 class of 882 tokens in 36 classes"
     field.fill("")
     kind.select_option("Hebrew")
     assert count.inner_text().startswith("27 tokens in ")
-    # Those behind "more" are found too, and seen.
+    # Those behind "more" are found too, and seen; classes as well.
     assert chips.count() == 27
+    expect(page.locator("#more-classes")).to_have_attribute("open", "")
     kind.select_option("all")
     field.fill("no token")
     assert chips.count() == 16
@@ -132,7 +134,12 @@ def test_the_filter_finds_tokens_by_text_id_and_kind(opened: Open, demo: Path) -
     field.press("Enter")
     field.fill("")
     assert count.inner_text() == "882 tokens in 36 classes"
-    assert page.locator("#classes .more[open]").count() == 0
+    assert page.locator("#classes details[open]").count() == 0
+    # A capital is meant, and so is a blank.
+    field.fill("PAD|")
+    assert chips.count() == 0
+    field.fill(" pad|")
+    assert chips.count() == 0
     watched.is_quiet()
 
 
@@ -156,7 +163,13 @@ def test_the_theme_can_be_changed_and_figures_go_along(opened: Open, llama: Path
     page.keyboard.press("Enter")
     assert page.locator("#theme").inner_text() == "Theme: light"
     assert colour() == light
+    page.keyboard.press("Enter")
+    assert page.locator("#theme").inner_text() == "Theme: dark"
+    assert colour() != light
+    page.keyboard.press("Enter")
+    assert page.locator("#theme").inner_text() == "Theme: as the system"
     page.emulate_media(color_scheme="light")
+    assert colour() == light
     watched.is_quiet()
 
 

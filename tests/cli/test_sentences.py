@@ -326,7 +326,7 @@ class TestVerdictAndRows:
 
     def test_a_matrix_of_one_row_has_a_singular(self, tmp_path: Path) -> None:
         ran = page("classes", write_matrix(tmp_path / "m", [[1, 2]]))
-        assert ran.out.startswith("No two of 1 token share a row")
+        assert ran.out.startswith("There is one token, which is alone")
         assert "Token space: 1 token in 2 dimensions" in ran.out.splitlines()
         assert ran.section("Row classes") == ["1 distinct row of 1; 0 rows repeat another"]
 

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from safetensors.numpy import save_file
 
 from checkpoints import gaussian, write_llama, write_matrix, write_tensors
 from isologit.audit import audit
 from isologit.claims import BOUND, ESTIMATED, EXACT, OBSERVED
 from isologit.findings import Audit
 from isologit.output import advice
+from isologit.output.report_sections import distribution, equal_values, logit_class
 from isologit.output.report_sentences import (
     CLAIMS,
     at_the_state,
@@ -20,6 +22,7 @@ from isologit.output.report_sentences import (
     key_numbers,
     nothing_to_do,
 )
+from isologit.output.verdicts import verdict
 from isologit.record import Model
 from isologit.request import Members, Pole
 from isologit.subject import Settings
@@ -101,8 +104,53 @@ def test_rows_of_equal_numbers_count_though_their_bits_differ(tmp_path: Path) ->
     found = audited(write_llama(tmp_path / "m", values))
     assert (found.rows.classes, found.rows.by_value is not None) == (0, True)
     assert "cannot tell 2 of its 300 tokens" in headline(found)
-    assert "by their stored bits it is 0 that share a row" in " ".join(because(found))
+    assert "bit for bit 0 tokens share their row" in " ".join(because(found))
     assert key_numbers(found)[0].value == 2
+    assert [each.value for each in key_numbers(found) if "distinct rows" in each.label] == [V - 1]
+    # A terminal says the same.
+    assert verdict(found).startswith("2 tokens of 300 share their row with another token, number")
+    # Which of them no command can list: the labels are not those of --class.
+    assert found.rows.by_value is not None
+    assert equal_values(found.rows.by_value).heads[0] == "row_value_class"
+    (asked,) = [each for each in advice.further_questions(found) if "argmax" in each.why]
+    assert asked.why.startswith("1 row repeats another's and is never the one argmax (exact)")
+
+
+def test_numbers_that_were_rounded_when_read_are_not_said_to_be_one(tmp_path: Path) -> None:
+    values = rows_of()
+    values[5] = values[4]
+    values[5, 0] += 1e-12 * abs(values[5, 0])
+    path = tmp_path / "m"
+    path.mkdir()
+    save_file({"W": values}, path / "W.safetensors")
+    found = audited(path)
+    assert (found.matrix.dtype, found.matrix.values_dtype) == ("f64", "f32")
+    assert found.rows.by_value is not None
+    assert headline(found).startswith("No two of the model’s 300 tokens have the same output row")
+    assert verdict(found).startswith("No two of 300 tokens share a row: every row is distinct")
+    said = "rounded to float32, as they are read here, 2 tokens share their row."
+    assert said in " ".join(because(found))
+    assert key_numbers(found)[0].value == 0
+
+
+def test_one_token_is_no_group(tmp_path: Path) -> None:
+    found = audited(write_matrix(tmp_path / "m", [[1.0, 2.0]]))
+    assert headline(found) == "The model has one token, which is a copy of no other."
+    assert verdict(found).startswith("There is one token, which is alone;")
+
+
+def test_ids_without_a_row_are_on_the_first_screen(tmp_path: Path) -> None:
+    path = write_llama(tmp_path / "m", rows_of()[:250])
+    save(byte_level(["the"]), path)
+    found = audited(path)
+    assert found.tokens is not None
+    n = found.tokens.beyond_rows
+    assert n > 1
+    said = " ".join(because(found))
+    assert f"{n} ids of the tokenizer have no row: the model cannot output such a token" in said
+    assert ("ids of the tokenizer that have no row", n) in [
+        (each.label, each.value) for each in key_numbers(found)
+    ]
 
 
 def test_an_input_embedding_that_makes_no_scores_is_not_said_to_score(tmp_path: Path) -> None:
@@ -121,6 +169,7 @@ def test_an_input_embedding_that_makes_no_scores_is_not_said_to_score(tmp_path: 
     said = " ".join(because(found))
     assert "score" not in headline(found) + said
     assert "sampled" not in said
+    assert not any("sampled" in each.why for each in advice.what_to_do(found))
     other = replace(found, rows=replace(found.rows, classes=0, tokens_in_classes=0))
     assert "row of the input embedding" in headline(other)
 
@@ -171,6 +220,15 @@ def test_ties_at_the_state_are_said_only_where_there_are_any(with_all: Audit, ba
         f"At the mean of the cluster’s rows the 300 tokens have {with_all.logits.distinct} "
         f"distinct scores in bfloat16, and {mode} share the most common one."
     )
+    logits = with_all.logits
+    others = [replace(each, n_tokens=mode) for each in logits.top]
+    many = replace(with_all, logits=replace(logits, top=others))
+    assert at_the_state(many).endswith(f", and {mode} share one, as many as share any.")
+    facts = {each.name: each.value for each in distribution(many.logits, V)}
+    assert facts["most common value"].endswith("; other values have as many")
+    assert f"{mode} tokens share one logit, as many as share any." in logit_class(many)
+    facts = {each.name: each.value for each in distribution(bare.logits, V)}
+    assert facts["most common value"] == "none: no two tokens have the same"
     none = replace(with_all, logits=replace(with_all.logits, distinct=0))
     assert at_the_state(none) == "At the mean of the cluster’s rows no score is a number."
     moved = replace(with_all, state=replace(with_all.state, rescaled_from=2.0))
@@ -218,9 +276,22 @@ def test_the_command_of_an_audit_repeats_it(tmp_path: Path) -> None:
     assert advice.audit_again(given).endswith("--members FILE --reachable -o DIR")
     named = audited(path, Settings(tensor="model.embed_tokens.weight", role="input"))
     assert "--role input --tensor model.embed_tokens.weight" in advice.audit_again(named)
+    other = save(byte_level(["the"]), tmp_path / "other tokenizer")
+    chosen = audited(path, Settings(tokenizer=str(other)))
+    assert advice.audit_again(chosen) == f"isologit audit {path} --tokenizer '{other}' -o DIR"
+    told = [*advice.what_to_do(chosen, advice.same_model(chosen)), *questions(chosen)]
+    assert len(told) > 6
+    assert all(f"{path} --tokenizer '{other}'" in each.command for each in told)
+    assert questions(named)[0].command == (
+        f"isologit gap {path} --role input --tensor model.embed_tokens.weight --within 1"
+    )
     device = replace(plain.arithmetic, name="torch", device="cuda:0", logit_dtype="f32")
     seen = advice.audit_again(replace(plain, arithmetic=device))
     assert "--arithmetic torch:cuda:0 --dtype f32" in seen
+
+
+def questions(found: Audit) -> list[advice.Advice]:
+    return advice.further_questions(found, advice.same_model(found))
 
 
 def test_advice_reads_as_one_line_and_as_parts() -> None:

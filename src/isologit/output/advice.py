@@ -10,8 +10,8 @@ from isologit.checkpoint.hub.spec import HubSpec, parse_hub_spec
 from isologit.checkpoint.wording import counted, is_plain
 from isologit.errors import CheckpointError
 from isologit.findings import Audit
+from isologit.output.verdicts import alike, only_read
 from isologit.record import Model
-from isologit.token_findings import TokensFacts
 
 #: Stands for the model, and for a class, where no particular one is meant.
 MODEL, LABEL = "MODEL", "LABEL"
@@ -46,20 +46,26 @@ def model_argument(model: Model) -> str:
     return _quoted(spec, MODEL)
 
 
-def audit_again(findings: Audit) -> str:
-    """Return the command of an audit, as far as its findings tell how it was.
-
-    They do not say whether another tokenizer than the model's was named.
-    """
-    matrix, arithmetic, reference = findings.matrix, findings.arithmetic, findings.reference
-    words = ["isologit", "audit", model_argument(findings.model)]
+def same_model(findings: Audit) -> str:
+    """Return the model, and the options that read the same matrix and tokenizer of it again."""
+    matrix, tokens = findings.matrix, findings.tokens
+    words = [model_argument(findings.model)]
     if matrix.role == "input":
         words += ["--role", "input"]
     if matrix.why.startswith("named by --tensor"):
         words += ["--tensor", _quoted(matrix.tensor, "NAME")]
+    if tokens is not None and tokens.tokenizer.named is not None:
+        words += ["--tokenizer", _quoted(tokens.tokenizer.named, "FILE")]
+    return " ".join(words)
+
+
+def audit_again(findings: Audit) -> str:
+    """Return the command of an audit, as far as its findings tell how it was."""
+    arithmetic, reference = findings.arithmetic, findings.reference
+    words = ["isologit", "audit", same_model(findings)]
     if arithmetic.name != "exact":
         words += ["--arithmetic", _quoted(f"torch:{arithmetic.device}", "torch")]
-    if arithmetic.logit_dtype != matrix.values_dtype:
+    if arithmetic.logit_dtype != findings.matrix.values_dtype:
         words += ["--dtype", arithmetic.logit_dtype]
     if reference.kind == "pole":
         words.append(f"--pole={reference.lat_deg},{reference.lon_deg}")
@@ -72,20 +78,23 @@ def audit_again(findings: Audit) -> str:
     return " ".join([*words, "-o", "DIR"])
 
 
-def what_to_do(facts: TokensFacts, model: str = MODEL, label: str = LABEL) -> list[Advice]:
+def what_to_do(findings: Audit, model: str = MODEL, label: str = LABEL) -> list[Advice]:
     """Return the commands that go on from here, of what was found.
 
     Parameters
     ----------
-    facts
-        Who the tokens are.
+    findings
+        Without a tokenizer there is no advice.
     model
-        How the commands name the model.
+        How the commands name the model, with the options that they all take.
     label
         The row class that is listed.
     """
+    facts = findings.tokens
+    if facts is None:
+        return []
     told = []
-    if facts.padding:
+    if facts.padding and not only_read(findings.matrix):
         told.append(
             Advice(
                 f"{counted(facts.padding, 'padding row')} can be sampled",
@@ -101,10 +110,11 @@ def what_to_do(facts: TokensFacts, model: str = MODEL, label: str = LABEL) -> li
                 " lists those of a class",
             )
         )
-    if facts.evidence is not None and facts.evidence.grades["strong"]:
+    if facts.evidence is not None and (strong := facts.evidence.grades["strong"]):
+        bear = "bears" if strong == 1 else "bear"
         told.append(
             Advice(
-                f"{counted(facts.evidence.grades['strong'], 'row')} show no training",
+                f"{counted(strong, 'row')} {bear} strong signs of no training",
                 f"isologit tokens {model} --grade strong",
                 " lists them, with the reasons",
             )
@@ -115,7 +125,7 @@ def what_to_do(facts: TokensFacts, model: str = MODEL, label: str = LABEL) -> li
 
 def further_questions(findings: Audit, model: str = MODEL) -> list[Advice]:
     """Return what an audit leaves to other commands, because it costs or needs more."""
-    shadowed = findings.rows.redundant
+    shadowed = findings.matrix.shape[0] - alike(findings.rows, findings.matrix).distinct
     alone = "can every token be the one argmax"
     if shadowed:
         verb = "repeats another's and is" if shadowed == 1 else "repeat another's and are"

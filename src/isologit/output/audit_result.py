@@ -157,7 +157,7 @@ class AuditResult:
         return write_file(Path(path), self._page(), force=force)
 
     def __repr__(self) -> str:
-        from isologit.output.sentences import verdict
+        from isologit.output.verdicts import verdict
 
         return f"<AuditResult of {shown(self.findings.model.name)}: {verdict(self.findings)}>"
 

@@ -36,6 +36,8 @@ from isologit.output.report_classes import TokenGroup, Tokens
 #: What the page holds, for whoever reads it by a program; a higher number where that changes.
 FORMAT = "isologit.report/1"
 
+# Classes before "more", so that what comes after them is near.
+_CLASSES_OPEN = 8
 # Tokens of the cluster and of the logit class that are in the page.
 _MEMBERS_SHOWN = 400
 # What plotly.js may do: no link to its maker, no editor, no request.
@@ -93,9 +95,10 @@ def page(pictured: Pictured, figures: Sequence[Drawing], not_drawn: Sequence[str
             numbers=report_sentences.key_numbers(findings),
             advice=_what_to_do(findings),
             nothing_to_do=report_sentences.nothing_to_do(findings),
-            questions=advice.further_questions(findings, advice.model_argument(findings.model)),
+            questions=advice.further_questions(findings, advice.same_model(findings)),
             classes=tokens.classes(),
             first=report_classes.FIRST,
+            classes_first=_CLASSES_OPEN,
             cluster_tokens=_group(tokens, pictured.in_cluster),
             class_tokens=_group(tokens, pictured.in_modal_class),
             figures=[_figure(each) for each in figures],
@@ -153,11 +156,9 @@ def _group(tokens: Tokens, mask: Mask | None) -> TokenGroup | None:
 
 
 def _what_to_do(findings: Audit) -> list[advice.Advice]:
-    if findings.tokens is None:
-        return []
     largest = findings.rows.largest
     label = str(largest[0].label) if largest else advice.LABEL
-    return advice.what_to_do(findings.tokens, advice.model_argument(findings.model), label)
+    return advice.what_to_do(findings, advice.same_model(findings), label)
 
 
 def _contents(findings: Audit) -> list[tuple[str, str]]:

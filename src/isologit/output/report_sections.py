@@ -25,12 +25,16 @@ _MULTIPLICITIES = ("1", "2", "3", "4+", "100+", "1000+")
 
 
 def equal_values(rows: EqualRows) -> PageTable:
-    """Return the classes of equal values, where these are fewer than those of equal bits."""
+    """Return the classes of equal values, where these are fewer than those of equal bits.
+
+    Their labels are those of another column of ``tokens.parquet``.
+    """
+    heads = ("row_value_class", "tokens", "token ids (first 8)")
     return PageTable.of(
-        "Classes of equal values (those of equal bits are above)",
-        ("class", "tokens", "token ids (first 8)"),
+        "The largest classes of equal values (those of equal bits are above)",
+        heads,
         [(str(each.label), f"{each.size:,}", _ids(each.token_ids, 8)) for each in rows.largest],
-        numbers=("class", "tokens"),
+        numbers=heads[:2],
     )
 
 
@@ -88,6 +92,11 @@ def distribution(values: ValueFacts, n_tokens: int) -> list[Fact]:
         for x in (values.min, values.max, values.mean, values.median, values.mode.value)
     )
     share = sentences.share(values.mode.n_tokens, n_tokens)
+    common = f"{mode}, of {counted(values.mode.n_tokens, 'token')} ({share})"
+    if values.mode.n_tokens == 1:
+        common = "none: no two tokens have the same"
+    elif sentences.several_modes(values):
+        common += "; other values have as many"
     return facts(
         ("format", FORMAT_NAMES[values.dtype]),
         ("range", f"{low} to {high}"),
@@ -97,7 +106,7 @@ def distribution(values: ValueFacts, n_tokens: int) -> list[Fact]:
             "distinct values",
             f"{values.distinct:,} ({sentences.share(values.distinct, n_tokens)})",
         ),
-        ("most common value", f"{mode}, of {counted(values.mode.n_tokens, 'token')} ({share})"),
+        ("most common value", common),
         ("tokens at the maximum", f"{values.max_class.n_tokens:,}"),
         ("tokens without a number (NaN)", f"{values.nan:,}" if values.nan else None),
     )
@@ -170,8 +179,11 @@ def logit_class(findings: Audit) -> str:
     if not logits.distinct:
         return f"{counted(found.n_tokens, 'token')} without a number (NaN) are taken as one class."
     if found.n_tokens == 1:
-        return f"A single token has the most common logit{biased}: nothing shares it."
-    first = f"{counted(found.n_tokens, 'token')} share the most common logit{biased}. "
+        return f"No two tokens have the same logit{biased}: the class is a single token."
+    common = "the most common logit"
+    if sentences.several_modes(logits):
+        common = "one logit, as many as share any,"
+    first = f"{counted(found.n_tokens, 'token')} share {common}{biased}. ".replace(",. ", ". ")
     if found.redundant:
         return (
             f"{first}They have {counted(found.distinct, 'distinct row')}, "

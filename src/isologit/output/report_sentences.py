@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from isologit.checkpoint.wording import counted
 from isologit.claims import BOUND, ESTIMATED, EXACT, OBSERVED
 from isologit.findings import Audit
-from isologit.output.sentences import FORMAT_NAMES
+from isologit.output.sentences import FORMAT_NAMES, several_modes
+from isologit.output.verdicts import alike, only_read, rounds
 
 _SHOWN = 5
 
@@ -39,19 +40,20 @@ class KeyNumber:
 def headline(findings: Audit) -> str:
     """Return what was found about the tokens' rows, in a sentence."""
     rows, n_tokens = findings.rows, findings.matrix.shape[0]
-    alike = rows.by_value or rows
+    found = alike(rows, findings.matrix)
     biased = rows.distinct_without_bias is not None
-    if not alike.classes:
-        of_what = "row of the input embedding" if _reads(findings) else "output row"
+    if n_tokens == 1:
+        return "The model has one token, which is a copy of no other."
+    if not found.classes:
+        of_what = "row of the input embedding" if only_read(findings.matrix) else "output row"
         with_bias = " and the same bias" if biased else ""
         return (
             f"No two of the model’s {counted(n_tokens, 'token')} have the same {of_what}"
             f"{with_bias}: none is a copy of another."
         )
-    n = alike.tokens_in_classes
-    groups = "one group" if alike.classes == 1 else f"{alike.classes:,} groups"
-    which = f"{n:,} of its {n_tokens:,} tokens"
-    if _reads(findings):
+    groups = "one group" if found.classes == 1 else f"{found.classes:,} groups"
+    which = f"{found.tokens_in_classes:,} of its {n_tokens:,} tokens"
+    if only_read(findings.matrix):
         return (
             f"The model reads {which} as others: they come in {groups}, and the tokens of a group "
             "mean the same to it."
@@ -72,10 +74,17 @@ def because(findings: Audit) -> list[str]:
     """Return what stands behind the headline, and what else a reader should know first."""
     rows = findings.rows
     told = [_what_a_row_is(findings)]
-    if rows.by_value is not None:
+    if rows.by_value is not None and rounds(findings.matrix):
         told.append(
-            f"As numbers, that is: by their stored bits it is {rows.tokens_in_classes:,} that "
-            "share a row."
+            f"That is of the numbers as they are stored: rounded to "
+            f"{FORMAT_NAMES[findings.matrix.values_dtype]}, as they are read here, "
+            f"{counted(rows.by_value.tokens_in_classes, 'token')} share their row."
+        )
+    elif rows.by_value is not None:
+        share = "shares" if rows.tokens_in_classes == 1 else "share"
+        told.append(
+            "Equal numbers count as equal, however they are stored: bit for bit "
+            f"{counted(rows.tokens_in_classes, 'token')} {share} their row."
         )
     without = rows.distinct_without_bias
     if without is not None and without < rows.distinct:
@@ -94,15 +103,29 @@ def because(findings: Audit) -> list[str]:
 def key_numbers(findings: Audit) -> list[KeyNumber]:
     """Return five numbers: of what there is, what matters most and is not zero comes first."""
     rows, claims, tokens = findings.rows, findings.claims, findings.tokens
-    alike = rows.by_value or rows
+    alike_rows = alike(rows, findings.matrix)
     vocabulary, width = findings.matrix.shape
+    biases = ", each with its bias" if rows.distinct_without_bias is not None else ""
     shared = KeyNumber(
-        alike.tokens_in_classes, "tokens share their row with another", claims["rows"], "rows"
+        alike_rows.tokens_in_classes,
+        "tokens share their row with another",
+        claims["rows"],
+        "rows",
     )
-    found = [KeyNumber(alike.classes, "groups of identical tokens", claims["rows"], "rows")]
+    found = [KeyNumber(alike_rows.classes, "groups of identical tokens", claims["rows"], "rows")]
+    if tokens is not None and tokens.beyond_rows:
+        found.append(
+            KeyNumber(
+                tokens.beyond_rows,
+                "ids of the tokenizer that have no row",
+                claims["tokens"],
+                "tokens",
+            )
+        )
     if tokens is not None and tokens.evidence is not None:
         strong = tokens.evidence.grades["strong"]
-        found.append(KeyNumber(strong, "rows show no training", claims["tokens"], "tokens"))
+        signs = "rows with strong signs of no training"
+        found.append(KeyNumber(strong, signs, claims["tokens"], "tokens"))
     if tokens is not None and tokens.padding is not None:
         found.append(
             KeyNumber(tokens.padding, "rows that no token uses", claims["tokens"], "tokens")
@@ -123,9 +146,11 @@ def key_numbers(findings: Audit) -> list[KeyNumber]:
     logits = findings.logits
     tied = logits.mode.n_tokens if logits.distinct and logits.mode.n_tokens > 1 else 0
     found += [
-        KeyNumber(tied, "tokens tie at the state", claims["logits"], "state"),
-        KeyNumber(logits.distinct, "distinct scores there", claims["logits"], "state"),
-        KeyNumber(rows.distinct, "distinct rows", claims["rows"], "rows"),
+        KeyNumber(tied, "tokens with one score at one hidden state", claims["logits"], "state"),
+        KeyNumber(
+            logits.distinct, "distinct scores at that hidden state", claims["logits"], "state"
+        ),
+        KeyNumber(alike_rows.distinct, f"distinct rows{biases}", claims["rows"], "rows"),
         KeyNumber(vocabulary, "tokens in all", EXACT, "method"),
         KeyNumber(width, "numbers in a row", EXACT, "method"),
     ]
@@ -158,20 +183,18 @@ def at_the_state(findings: Audit) -> str:
     if logits.mode.n_tokens == 1:
         return f"At {where} no two tokens have the same score in {kind}."
     distinct = counted(logits.distinct, "distinct score")
+    common = "share the most common one"
+    if several_modes(logits):
+        common = "share one, as many as share any"
     return (
         f"At {where} the {counted(n_tokens, 'token')} have {distinct} in {kind}, and "
-        f"{logits.mode.n_tokens:,} share the most common one."
+        f"{logits.mode.n_tokens:,} {common}."
     )
-
-
-def _reads(findings: Audit) -> bool:
-    """Whether the rows are of an input embedding that makes no scores."""
-    return findings.matrix.role == "input" and findings.matrix.tied is False
 
 
 def _what_a_row_is(findings: Audit) -> str:
     width = findings.matrix.shape[1]
-    if _reads(findings):
+    if only_read(findings.matrix):
         return (
             f"A token’s row is the list of {counted(width, 'number')} that the model reads in the "
             "token’s place."
@@ -203,7 +226,13 @@ def _who(findings: Audit) -> list[str]:
     if tokens.evidence is not None and (strong := tokens.evidence.grades["strong"]):
         bear = "bears" if strong == 1 else "bear"
         told.append(f"{counted(strong, 'row')} {bear} strong signs of no training.")
-    if tokens.padding and not _reads(findings):
+    if tokens.beyond_rows:
+        have = "has" if tokens.beyond_rows == 1 else "have"
+        told.append(
+            f"{counted(tokens.beyond_rows, 'id')} of the tokenizer {have} no row: the model "
+            "cannot output such a token, and what it does with one in a prompt is undefined."
+        )
+    if tokens.padding and not only_read(findings.matrix):
         stand = "stands" if tokens.padding == 1 else "stand"
         told.append(
             f"{counted(tokens.padding, 'row')} {stand} for no token at all, and can be sampled "

@@ -7,6 +7,7 @@ from isologit.checkpoint.wording import counted, listed
 from isologit.claims import tagged
 from isologit.findings import Audit
 from isologit.output import sentences, token_sentences
+from isologit.output.verdicts import verdict
 from isologit.record_display import plain
 from isologit.token_findings import TokensFacts
 
@@ -22,7 +23,7 @@ def result_html(findings: Audit) -> str:
     """Return the verdict, a few figures, the largest row classes with their tokens, the notes."""
     return "".join(
         [
-            f"<div><p><b>{_text(sentences.verdict(findings))}</b></p>",
+            f"<div><p><b>{_text(verdict(findings))}</b></p>",
             _figures(findings),
             _classes(findings),
             _notes(findings.notes),

@@ -9,9 +9,7 @@ import numpy as np
 from isologit.checkpoint.wording import counted as plural
 from isologit.findings import (
     ArithmeticFacts,
-    Audit,
     AxesFacts,
-    Classes,
     ClassRows,
     ClusterFacts,
     Comparison,
@@ -27,7 +25,6 @@ from isologit.findings import (
 )
 from isologit.inspection import Inspection, MatrixShape, TokenizerFacts
 from isologit.numerics.formats import parse_format, round_to
-from isologit.states_findings import MeetFacts
 
 FORMAT_NAMES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 
@@ -52,41 +49,6 @@ def ids(token_ids: list[int], shown: int) -> str:
     """Return the first ids of a list, in brackets."""
     rest = ", …" if len(token_ids) > shown else ""
     return "[" + ", ".join(map(str, token_ids[:shown])) + rest + "]"
-
-
-def verdict(findings: Audit | Classes) -> str:
-    """Return the first line: what was found, in one sentence."""
-    rows = findings.rows
-    tokens = findings.matrix.shape[0]
-    biased = rows.distinct_without_bias is not None
-    if rows.classes:
-        text = (
-            f"{plural(rows.tokens_in_classes, 'token')} of {tokens:,} share their row"
-            f"{' and bias' if biased else ''} with another token, bit for bit: "
-            f"{plural(rows.classes, 'row class', 'row classes')}, the largest "
-            f"of {plural(rows.sizes[0], 'token')}"
-        )
-    elif rows.distinct_without_bias is not None and rows.distinct_without_bias < tokens:
-        text = (
-            f"No two of {plural(tokens, 'token')} share both row and bias, though only "
-            f"{plural(rows.distinct_without_bias, 'row')} are distinct"
-        )
-    else:
-        text = f"No two of {plural(tokens, 'token')} share a row: every row is distinct"
-    if findings.cluster is not None and findings.cluster.method == "found":
-        text += f"; a cluster of {plural(findings.cluster.size, 'token')} stands out"
-    elif isinstance(findings, Audit) and findings.cluster is None:
-        text += "; no cluster stands out"
-    elif isinstance(findings, Classes) and findings.meet is not None:
-        text += f"; {_told_apart(findings.meet)}"
-    return text + "."
-
-
-def _told_apart(facts: MeetFacts) -> str:
-    over = plural(facts.states, "state")
-    if facts.told_apart_all:
-        return f"{over} told apart " + ("the others" if facts.classes else "all of them")
-    return f"{over} left {plural(facts.tokens_in_classes, 'token')} in classes of two or more"
 
 
 def matrix(facts: MatrixFacts | MatrixShape, model_name: str) -> list[str]:
@@ -309,13 +271,19 @@ def mode(facts: ValueFacts, what: str, vocabulary: int) -> list[str]:
     if not facts.distinct:
         return [f"✓ {plural(facts.nan, 'token')} without a {what} are taken as one class"]
     common, largest = (number(value, facts.dtype) for value in (facts.mode.value, facts.max))
+    other = "; no other value has more" if several_modes(facts) else ""
     return [
         f"✓ Found {plural(facts.mode.n_tokens, 'token')} with {what} = {common}",
-        f"  ({share(facts.mode.n_tokens, vocabulary)})",
+        f"  ({share(facts.mode.n_tokens, vocabulary)}{other})",
         f"  Token IDs (first 20): {ids(facts.mode.token_ids, 20)}",
         "For comparison:",
         f"  Maximum {what}: {largest} ({plural(facts.max_class.n_tokens, 'token')})",
     ]
+
+
+def several_modes(values: ValueFacts) -> bool:
+    """Whether another value is held by as many tokens as the one that is called most common."""
+    return len(values.top) > 1 and values.top[1].n_tokens == values.mode.n_tokens
 
 
 def cluster(facts: ClusterFacts | None, dtype: str) -> list[str]:

@@ -21,6 +21,7 @@ from isologit.output.advice import Advice, further_questions, what_to_do
 from isologit.output.parts import PlainTable, lines, notes_section, section, text
 from isologit.output.tie_tables import ties_in_brief, ties_section
 from isologit.output.token_tables import tokens_section
+from isologit.output.verdicts import verdict
 from isologit.token_findings import ClassTokens
 
 _CLASSES_SHOWN = 20
@@ -57,11 +58,10 @@ def audit_page(findings: Audit) -> RenderableType:
     if findings.ties is not None:
         parts += ties_in_brief(findings.ties, findings.logits.dtype)
     parts += states_page.greedy(findings.greedy)
-    told = [] if findings.tokens is None else what_to_do(findings.tokens)
     return Group(
         *parts,
         *notes_section(findings.notes),
-        *_advice("What to do", told),
+        *_advice("What to do", what_to_do(findings)),
         *_advice("Further questions", further_questions(findings)),
     )
 
@@ -100,7 +100,7 @@ def written(console: Console, paths: Iterable[Path]) -> None:
 
 def _verdict(findings: Audit | Classes) -> list[RenderableType]:
     return [
-        Text(sentences.verdict(findings), style="bold"),
+        Text(verdict(findings), style="bold"),
         "",
         Text(sentences.device(findings.arithmetic, any_logits=findings.logits is not None)),
     ]
@@ -122,7 +122,9 @@ def _rows(findings: Audit | Classes) -> list[RenderableType]:
     if rows.classes:
         parts += _classes_table(rows, None if tokens is None else tokens.classes)
     if rows.by_value is not None:
-        parts += ["", Text("Classes of equal values"), *_classes_table(rows.by_value, None)]
+        # Their labels are another column of tokens.parquet, which --class does not take.
+        head = Text("Classes of equal values (row_value_class)")
+        parts += ["", head, *_classes_table(rows.by_value, None)]
     return parts
 
 

@@ -17,7 +17,11 @@
   };
   toggle.hidden = false;
   toggle.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
+    // What the system does not show comes first, then what it does, then the system again.
+    const [other, own] = system.matches ? ["light", "dark"] : ["dark", "light"];
+    const next = { [other]: own, [own]: "" }[root.dataset.theme || ""] ?? other;
+    if (next) root.dataset.theme = next;
+    else delete root.dataset.theme;
     say();
     recolour();
   });
@@ -222,22 +226,33 @@
       card,
       chips: all(".chips li", card).map((chip) => ({
         chip,
-        text: chip.textContent.toLowerCase(),
+        text: chip.textContent,
+        lower: chip.textContent.toLowerCase(),
         kind: chip.dataset.kind,
       })),
       more: one(".more", card),
     }));
+    const moreClasses = one("#more-classes");
     const opened = new Set();
+    // What is looked for must be seen; what was open before stays so.
+    const reveal = (details, needed) => {
+      if (!details) return;
+      if (needed && !details.open) opened.add(details) && (details.open = true);
+      if (!needed && opened.delete(details)) details.open = false;
+    };
     const apply = () => {
-      const wanted = text.value.trim().toLowerCase();
+      // A blank is part of a token. A capital is meant: without one, case does not matter.
+      const wanted = text.value;
+      const key = wanted === wanted.toLowerCase() ? "lower" : "text";
       const active = Boolean(wanted || kind.value);
       let tokens = 0;
       let classes = 0;
+      let behindMore = false;
       for (const { card, chips, more } of cards) {
         let here = 0;
         let behind = false;
         for (const each of chips) {
-          const kept = each.text.includes(wanted) && (!kind.value || each.kind === kind.value);
+          const kept = each[key].includes(wanted) && (!kind.value || each.kind === kind.value);
           each.chip.hidden = !kept;
           here += kept;
           behind ||= kept && Boolean(more && more.contains(each.chip));
@@ -245,10 +260,10 @@
         card.hidden = !here;
         tokens += here;
         classes += here > 0;
-        // What is looked for must be seen; what was open before stays so.
-        if (more && active && behind && !more.open) opened.add(more) && (more.open = true);
-        if (more && opened.has(more) && !(active && behind)) opened.delete(more) && (more.open = false);
+        reveal(more, active && behind);
+        behindMore ||= here > 0 && Boolean(moreClasses && moreClasses.contains(card));
       }
+      reveal(moreClasses, active && behindMore);
       const n = (number, word, words) => `${number.toLocaleString("en")} ${number === 1 ? word : words}`;
       count.textContent = active
         ? `${n(tokens, "token", "tokens")} in ${n(classes, "class", "classes")} of ${unfiltered}`
