@@ -27,6 +27,8 @@ _HIDE = """shown => {
         if (each.id !== 'figure-' + shown) hide(each);
     });
     document.querySelectorAll('#theme, #todo, .todo, figcaption, #figures details').forEach(hide);
+    document.getElementById('figures').style.cssText = 'margin: 0; padding: 0; border: 0';
+    document.querySelector('main').style.rowGap = '0';
 }"""
 
 
