@@ -37,7 +37,7 @@ LAYERS = {
 OF_THE_JOB = (
     *("audit", "classes", "inspection", "reproduce", "figures"),
     *("findings", "subject", "request", "clusters", "steps", "cache"),
-    *("audit_tables", "audit_checks", "record_display"),
+    *("audit_tables", "audit_checks", "audit_counts", "table_words", "record_display"),
     *("record", "claims", "claimed", "token_findings", "token_steps", "token_source", "listing"),
     *("policy", "rules", "rule_facts", "checking"),
     *("exportable", "selection", "result_files"),

@@ -7,6 +7,7 @@ import msgspec
 import pyarrow as pa
 
 from isologit.audit_checks import wrong_axes, wrong_in
+from isologit.audit_counts import miscounted
 from isologit.checkpoint.wording import shown
 from isologit.claimed import with_claims
 from isologit.findings import Audit, PlacesFacts
@@ -14,11 +15,12 @@ from isologit.result_files import PLACES, SUMMARY, TABLE, damaged, read_summary,
 
 # The columns that pages and pictures use beside those that are always there, and their types.
 _COLUMNS: dict[str, pa.DataType] = {
-    **dict.fromkeys(("norm", "logit", "cosine"), pa.float64()),
+    **dict.fromkeys(("norm", "logit", "cosine", "smallest", "largest"), pa.float64()),
     **dict.fromkeys(("evidence_distance", "evidence_offset"), pa.float64()),
     **dict.fromkeys(("in_cluster", "in_modal_class", "survives", "reserved_name"), pa.bool_()),
     **dict.fromkeys(("pc1", "pc2", "pc3"), pa.float32()),
     **dict.fromkeys(("category", "script", "evidence", "cause"), pa.string()),
+    "row_value_class": pa.int32(),
     "bytes": pa.binary(),
 }
 
@@ -63,8 +65,9 @@ def read_audit(directory: Path, *, whole: bool = False) -> AuditTables:
     # An earlier version said of fewer figures what kind of claim they are.
     findings = with_claims(read_summary(directory, Audit))
     found = AuditTables(findings, read_table(directory, findings.matrix, _COLUMNS, whole=whole))
-    for got, expected in wrong_in(findings, found.tokens):
-        raise damaged(directory / SUMMARY, shown(got), expected)
+    for wrong in (wrong_in, miscounted):
+        for got, expected in wrong(findings, found.tokens):
+            raise damaged(directory / SUMMARY, shown(got), shown(expected))
     try:
         places = found.places
     except msgspec.MsgspecError:

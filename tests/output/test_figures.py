@@ -14,7 +14,8 @@ from checkpoints import gaussian
 from isologit.claims import ESTIMATED, EXACT, OBSERVED
 from isologit.output import figures, palette
 from isologit.output.grouping import Grouping, by_training, colourings
-from isologit.output.pictured import Pictured, Words
+from isologit.output.pictured import Pictured
+from isologit.table_words import Words
 from isologit.tokens.text import visible_token
 from output.pictures import (
     Get,

@@ -15,7 +15,8 @@ from isologit.output.grouping import (
     by_training,
     colourings,
 )
-from isologit.output.pictured import Pictured, Words
+from isologit.output.pictured import Pictured
+from isologit.table_words import Words
 from isologit.tokens.table import CATEGORY_WORDS
 from output.pictures import Get
 

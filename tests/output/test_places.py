@@ -111,3 +111,17 @@ def test_the_summary_is_what_json_prints_whether_a_directory_is_written_or_not(
     assert isologit("audit", model, "-o", tmp_path / "out").code == 0
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == alone
     assert alone["axes"] is None
+
+
+def test_what_is_beyond_the_largest_float_is_infinite_and_not_drawn(tmp_path: Path) -> None:
+    # Along (1, …, 1)/√D, the leading axis, the rows lie at some √D · 1e38.
+    along = 1 + gaussian(V, 1, seed=5)
+    values = 1e38 * along + 1e36 * gaussian(V, D, seed=6) * SPREAD
+    model = write_matrix(tmp_path / "m", values, "f32")
+    assert isologit("audit", model, "-o", tmp_path / "out").code == 0
+    found = places(tmp_path / "out")
+    beyond = np.isinf(found[:, 0])
+    assert 0 < beyond.sum() < V
+    assert np.isfinite(found[:, 1:]).all()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"{beyond.sum()} tokens without a place left out" in page

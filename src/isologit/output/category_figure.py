@@ -7,7 +7,8 @@ from isologit.checkpoint.wording import counted
 from isologit.output.drawing import Drawing
 from isologit.output.figure_parts import claim_of, framed
 from isologit.output.grouping import by_category, in_cluster
-from isologit.output.pictured import Codes, Pictured
+from isologit.output.pictured import Pictured
+from isologit.table_words import Codes
 
 # Row classes that have a bar of their own.
 _LARGEST = 6

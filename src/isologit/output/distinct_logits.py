@@ -9,8 +9,9 @@ from isologit.checkpoint.wording import counted
 from isologit.equivalence.values import MULTIPLICITIES
 from isologit.numerics.formats import Float64s
 from isologit.output.grouping import in_cluster, in_modal_class
-from isologit.output.pictured import Codes, Mask, Pictured
+from isologit.output.pictured import Mask, Pictured
 from isologit.output.sentences import number
+from isologit.table_words import Codes
 
 _AT_LEAST = (4, 100, 1000)
 

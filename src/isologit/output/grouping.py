@@ -7,7 +7,8 @@ import numpy as np
 
 from isologit.numerics.formats import Float64s
 from isologit.output import palette
-from isologit.output.pictured import Codes, Mask, Pictured, Words
+from isologit.output.pictured import Mask, Pictured
+from isologit.table_words import Codes, Words
 from isologit.tokens.categories import CATEGORIES
 from isologit.tokens.evidence import GRADES
 from isologit.tokens.table import CATEGORY_WORDS

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from isologit.checkpoint.wording import counted
 from isologit.numerics.formats import Float64s, Format
 from isologit.output import palette
-from isologit.output.pictured import Codes
+from isologit.table_words import Codes
 
 _MOST_BINS = 160
 # Below it a binary64 number has no inverse.

@@ -22,8 +22,9 @@ from isologit.output.figure_parts import (
 from isologit.output.grouping import Group, Grouping, by_class, in_cluster, in_modal_class
 from isologit.output.histogram import Bins, point_at
 from isologit.output.hover import MarkTexts
-from isologit.output.pictured import Codes, Pictured
+from isologit.output.pictured import Pictured
 from isologit.output.thinning import Marks, thinned
+from isologit.table_words import Codes
 
 # Steps that are drawn one by one: 16-bit logits have fewer.
 _MOST_STEPS = 4_000

@@ -62,7 +62,10 @@ def token_columns(arrays: Arrays) -> pa.Table:
         places, facts = arrays.placed()
         metadata[PLACES] = msgspec.json.encode(facts)
         if places is not None:
-            numbers |= {f"pc{n}": places[:, n - 1].astype(np.float32) for n in (1, 2, 3)}
+            # A sum of d entries near the largest number of f32 is beyond it: an infinity.
+            with np.errstate(over="ignore"):
+                stored = places.astype(np.float32)
+            numbers |= {f"pc{n}": stored[:, n - 1] for n in (1, 2, 3)}
     if arrays.logits is not None:
         numbers["logit"] = arrays.logits.values
         numbers |= _class_columns("logit_class", arrays.logits.partition)

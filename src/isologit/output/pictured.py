@@ -12,20 +12,12 @@ import pyarrow as pa
 from isologit.audit_tables import AuditTables
 from isologit.findings import Audit, PlacesFacts
 from isologit.numerics.formats import Float64s
+from isologit.table_words import Codes, Words, words_in
 from isologit.tokens.categories import CATEGORIES
 from isologit.tokens.evidence import GRADES
 from isologit.tokens.text import LONGEST_NAMED, visible_token
 
-Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class Words:
-    """One of a few words for each row: ``codes`` ``[V]`` index into ``names``; −1 is none."""
-
-    names: tuple[str, ...]
-    codes: Codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +87,9 @@ class Pictured:
             cosines=required("cosine"),
             in_cluster=column("in_cluster"),
             in_modal_class=np.zeros(table.num_rows, np.bool_) if modal is None else modal,
-            categories=_words(table, "category", CATEGORIES),
-            scripts=_words(table, "script", None),
-            grades=_words(table, "evidence", GRADES),
+            categories=words_in(table, "category", CATEGORIES),
+            scripts=words_in(table, "script", None),
+            grades=words_in(table, "evidence", GRADES),
             distances=column("evidence_distance"),
             offsets=column("evidence_offset"),
             places=np.stack(along, axis=1).astype(np.float64) if len(along) == 3 else None,
@@ -150,19 +142,3 @@ class Pictured:
     def names(self) -> dict[int, str]:
         """What labels call tokens, kept for the next figure (`isologit.output.hover`)."""
         return {}
-
-
-def _words(table: pa.Table, name: str, names: tuple[str, ...] | None) -> Words | None:
-    """Return a column of a few words as codes; without `names` by how common they are."""
-    if name not in table.column_names:
-        return None
-    encoded = table[name].combine_chunks().dictionary_encode()
-    found = encoded.dictionary.to_pylist()
-    codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
-    if names is None:
-        counts = np.bincount(codes[codes >= 0], minlength=len(found))
-        order = np.argsort(-counts, kind="stable").tolist()
-        names = tuple(found[i] for i in order)
-    place = {word: n for n, word in enumerate(names)}
-    ranks = np.array([place[word] for word in found] + [-1], dtype=np.int64)
-    return Words(names, ranks[codes])

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isologit.output.pictured import Codes, Pictured, Words
+from isologit.output.pictured import Pictured
+from isologit.table_words import Codes, Words
 from isologit.tokens.categories import CATEGORIES, ORDINARY, UNREACHABLE
 from isologit.tokens.table import CATEGORY_WORDS
 

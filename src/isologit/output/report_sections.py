@@ -12,9 +12,10 @@ from isologit.findings import (
 )
 from isologit.output import sentences, states_page, tie_sentences, token_sentences
 from isologit.output.page_parts import Fact, PageTable, facts
-from isologit.output.pictured import Mask, Pictured, Words
+from isologit.output.pictured import Mask, Pictured
 from isologit.output.sentences import FORMAT_NAMES, number
 from isologit.states_findings import GreedyFacts
+from isologit.table_words import Words
 from isologit.tie_findings import TiedClassFacts, Ties
 from isologit.token_findings import EvidenceFacts, TokensFacts
 from isologit.tokens.evidence import GRADES
