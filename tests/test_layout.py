@@ -46,7 +46,7 @@ OF_THE_JOB = (
     *("states_findings", "across_states", "state_sources"),
     *("certificates", "reachable_states"),
     *("casting", "cast_findings"),
-    *("near_twins", "gap_findings"),
+    *("near_twins", "twin_finder", "gap_findings"),
     *("never_top", "never_top_findings"),
 )
 TORCH_MODULES = {"numerics/observed.py", "checkpoint/torch_pickle.py"}

@@ -17,12 +17,11 @@ from isologit.findings import Audit, Comparison, EqualRows, ValueClass, ValueFac
 from isologit.numerics.formats import parse_format
 from isologit.record import Record
 from isologit.states_findings import GreedyFacts
-from isologit.table_words import Codes, Words, words_in
+from isologit.table_words import Codes, Words, kinds_of, words_in
 from isologit.tie_findings import Ties
 from isologit.token_findings import ClassTokens, TokensFacts
-from isologit.tokens.categories import CATEGORIES, ORDINARY, PADDING, SPECIAL, UNREACHABLE
+from isologit.tokens.categories import CATEGORIES, PADDING, SPECIAL
 from isologit.tokens.evidence import GRADES
-from isologit.tokens.table import CATEGORY_WORDS
 
 #: What was got, and what was expected.
 Wrong = tuple[str, str]
@@ -214,18 +213,14 @@ class _Kinds:
         self.categories = categories.codes
         self.counts = np.bincount(categories.codes, minlength=len(CATEGORIES)).tolist()
         self.scripts = words_in(table, "script", None)
-        self._names = [CATEGORY_WORDS[name] for name in CATEGORIES]
-        self._codes = self.categories.copy()
-        if self.scripts is not None:
-            of_script = np.isin(self._codes, (UNREACHABLE, ORDINARY)) & (self.scripts.codes >= 0)
-            self._codes[of_script] = len(CATEGORIES) + self.scripts.codes[of_script]
-            self._names += [name.replace("_", " ") for name in self.scripts.names]
+        self._kinds = kinds_of(categories, self.scripts)
 
     def mix(self, which: Mask | Codes) -> dict[str, int]:
         """Return how many of some tokens are of each kind that there is among them."""
         found: dict[str, int] = {}
-        counts = np.bincount(self._codes[which], minlength=len(self._names)).tolist()
-        for name, n in zip(self._names, counts, strict=True):
+        names = self._kinds.names
+        counts = np.bincount(self._kinds.codes[which], minlength=len(names)).tolist()
+        for name, n in zip(names, counts, strict=True):
             if n:
                 found[name] = found.get(name, 0) + n
         return found

@@ -59,8 +59,11 @@ def certificate_at(
     if subject.settings.arithmetic.name != "exact":
         return None
     certifier = certifier_of(subject, rows)
-    if certifier is None:
-        return None
+    return None if certifier is None else certificate_by(certifier, state, logits)
+
+
+def certificate_by(certifier: Certifier, state: State, logits: TokenValues) -> GreedyFacts:
+    """Return the certificate at one state, by what certifies the model's."""
     table = CertificateTable(certifier.formats)
     table.add(certifier.at(state.vector, logits.values, logits.format))
     return table.facts()

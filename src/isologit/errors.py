@@ -40,7 +40,8 @@ line. Nothing outside this file derives from `IsologitError`.
     │   ├── CacheBoundError           35   ISOLOGIT_CACHE_BYTES is not a size
     │   ├── PolicyError               39   a policy that cannot be read
     │   ├── ResultsError              40   a result directory, or progress, not read as one
-    │   └── SelectionError            41   nothing to export, or not from what is there
+    │   ├── SelectionError            41   nothing to export, or not from what is there
+    │   └── PointError                42   a point of the explorer that is none
     ├── OutputError                what is written
     │   ├── OutputExistsError         22   the directory is there already
     │   └── OutputWriteError          23   the disk refused (full, read-only)
@@ -272,6 +273,12 @@ class SelectionError(InputError):
     """What is to be exported cannot be told from what is there, or is nothing."""
 
     exit_code = 41
+
+
+class PointError(InputError):
+    """What the explorer is to look at is no point, or none that this model has."""
+
+    exit_code = 42
 
 
 class OutputError(IsologitError):

@@ -2,27 +2,24 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from isologit import steps, token_steps
-from isologit.checkpoint.wording import counted, listed, shown
+from isologit.checkpoint.wording import counted, listed
 from isologit.claims import BOUND, EXACT
 from isologit.equivalence.gap import Gap
 from isologit.equivalence.near_twins import (
     MOST_ENTRIES,
     NearPairs,
     near_pairs,
-    nearest_of,
     widest_gap,
 )
-from isologit.equivalence.norm_range import MEAN_RATIO, ComputedNorm, NormRange
+from isologit.equivalence.norm_range import MEAN_RATIO
 from isologit.equivalence.partition import Partition
-from isologit.equivalence.rows import RowClasses, row_classes
+from isologit.equivalence.rows import row_classes
 from isologit.equivalence.states import token_id_list
-from isologit.errors import UnclearHeadError
 from isologit.gap_findings import (
     CountWithin,
     EqualForAll,
@@ -36,9 +33,9 @@ from isologit.gap_findings import (
 from isologit.subject import Progress, Settings, Subject, head_facts, open_subject, silent
 from isologit.tokens.table import TokenTable
 from isologit.tokens.text import LONGEST_NAMED
+from isologit.twin_finder import NormKind, TwinFinder, gap_of, gap_pairs
 
 Ids = npt.NDArray[np.int64]
-NormKind = Literal["rms", "layer"]
 
 #: What is asked for where the user names no gap: probabilities within some 10 % of each other.
 WITHIN_NATS = 0.1
@@ -115,22 +112,12 @@ def near_twins_of(
     head = subject.head
     if token_ids:
         token_id_list(list(token_ids), head.matrix.n_tokens, "--token")
-    norm_range, norm = _norm(subject, assume)
-    if not ComputedNorm.covers(norm_range):
-        raise UnclearHeadError(
-            f"{shown(subject.checkpoint.spec)}: nothing bounds what a norm over "
-            f"{norm_range.width:,} values rounds in binary32; expected a narrower matrix. "
-            "isologit classes finds what is equal without a norm"
-        )
-    gap = Gap.of(head, norm_range, subject.logit_format)
+    gap, norm = gap_of(subject, assume)
     reading = token_steps.begin_reading(subject)
     progress("row classes")
     rows = row_classes(head.matrix, head.bias)
-    finite = rows.finite_rows
-    if head.bias is not None:
-        finite = finite & np.isfinite(head.bias.values)
-    firsts = rows.values.firsts().astype(np.int64)
-    ids = firsts[finite[firsts]]
+    finder = TwinFinder.among(gap, rows, subject)
+    finite, ids = finder.finite, finder.ids
     progress("near pairs")
     steps = [step for step in _STEPS if step < within_nats]
     pairs = near_pairs(
@@ -145,8 +132,8 @@ def near_twins_of(
     grouped = _grouped(rows.values, finite, ids, pairs.components)
     told = _classes(gap, grouped, most_entries)
     progress("twins of tokens")
-    twins = [_token_twins(gap, rows, finite, ids, token_id) for token_id in token_ids]
-    listed_pairs = _pairs(gap, pairs.left, pairs.right)
+    twins = [finder.of_token(token_id, _NEAREST) for token_id in token_ids]
+    listed_pairs = gap_pairs(gap, pairs.left, pairs.right)
     tokens = reading.result()
     classes = [
         GapClass(
@@ -200,50 +187,6 @@ def near_twins_of(
     )
 
 
-def _norm(subject: Subject, assume: NormKind | None) -> tuple[NormRange, GapNorm]:
-    """Return what the head's norm outputs, and what is said of it."""
-    norm, width = subject.head.norm, subject.head.matrix.width
-    norm_range = None if assume is not None else NormRange.of(norm, width)
-    kind, why = assume, "--norm asks for it"
-    if assume is None and norm.kind == "unknown" and norm.family_kind in ("rms", "layer"):
-        kind = "rms" if norm.family_kind == "rms" else "layer"
-        why = f"the family's norm is known, but {norm.source}"
-    if norm_range is None and kind is not None:
-        norm_range = NormRange.assumed(width, kind)
-        norm_facts = GapNorm(
-            kind=kind,
-            source="assumed, with γ = 1",
-            convention="no parameters",
-            eps=None,
-            beta=False,
-            assumed=True,
-            why=why,
-            compute_dtype=subject.logit_format.name,
-        )
-        return norm_range, norm_facts
-    if norm_range is None:
-        what = "is not known"
-        if norm.kind in ("rms", "layer"):
-            what = "has weights that are not finite numbers"
-        elif norm.kind == "none":
-            what = "does not exist"
-        raise UnclearHeadError(
-            f"{shown(subject.checkpoint.spec)}: the norm before the head {what} ({norm.source}), "
-            "and without it nothing bounds the states; expected an RMSNorm or a LayerNorm. "
-            "--norm rms or --norm layer assumes one with γ = 1"
-        )
-    return norm_range, GapNorm(
-        kind=norm_range.kind,
-        source=norm.source,
-        convention=norm.convention,
-        eps=norm.eps,
-        beta=norm.has_beta,
-        assumed=False,
-        why=None,
-        compute_dtype=subject.logit_format.name,
-    )
-
-
 def _grouped(
     values: Partition, finite: npt.NDArray[np.bool_], ids: Ids, components: Partition
 ) -> list[tuple[Ids, Ids]]:
@@ -278,33 +221,6 @@ def _classes(
             left -= len(own) * (len(own) - 1) // 2 * gap.matrix.width
         told.append((members, own, widest.at_least, widest.at_most))
     return told
-
-
-def _pairs(gap: Gap, left: Ids, right: Ids) -> list[GapPair]:
-    nats, computed = gap.nats_and_computed(left, right)
-    return [
-        GapPair(a=a, b=b, gap_nats=real, gap_nats_computed=bound)
-        for a, b, real, bound in zip(
-            left.tolist(), right.tolist(), nats.tolist(), computed.tolist(), strict=True
-        )
-    ]
-
-
-def _token_twins(
-    gap: Gap, rows: RowClasses, finite: npt.NDArray[np.bool_], ids: Ids, token_id: int
-) -> TokenTwins:
-    if not finite[token_id]:
-        why = "its row has an infinity or a NaN"
-        return TokenTwins(token=token_id, row_class=[token_id], nearest=[], why=why)
-    members = rows.values.members(int(rows.values.labels[token_id]))
-    first = int(members[0])
-    near, _ = nearest_of(gap, first, ids, _NEAREST)
-    return TokenTwins(
-        token=token_id,
-        row_class=members.tolist(),
-        nearest=_pairs(gap, np.full(len(near), token_id), near),
-        why=None if len(near) else "no other row is finite",
-    )
 
 
 def _texts(

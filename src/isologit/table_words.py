@@ -1,10 +1,13 @@
-"""Columns of a table of tokens that hold one of a few words for each, as codes."""
+"""Columns of a table of tokens that hold one of a few words each, as codes; what tokens are."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from isologit.tokens.categories import CATEGORIES, ORDINARY, UNREACHABLE
+from isologit.tokens.table import CATEGORY_WORDS
 
 Codes = npt.NDArray[np.int64]
 
@@ -31,3 +34,22 @@ def words_in(table: pa.Table, name: str, names: tuple[str, ...] | None) -> Words
     place = {word: n for n, word in enumerate(names)}
     ranks = np.array([place[word] for word in found] + [-1], dtype=np.int64)
     return Words(names, ranks[codes])
+
+
+def kinds_of(categories: Words, scripts: Words | None) -> Words:
+    """Return what each token is: its script where it is text, else its category, as words for both.
+
+    Parameters
+    ----------
+    categories
+        Of the column of this name, with codes of `CATEGORIES`.
+    scripts
+        Of the column of this name.
+    """
+    names = [CATEGORY_WORDS[name] for name in CATEGORIES]
+    codes = categories.codes.copy()
+    if scripts is not None:
+        of_script = np.isin(codes, (UNREACHABLE, ORDINARY)) & (scripts.codes >= 0)
+        codes[of_script] = len(names) + scripts.codes[of_script]
+        names += [name.replace("_", " ") for name in scripts.names]
+    return Words(tuple(names), codes)

@@ -1,6 +1,7 @@
 """Hidden states: where logits are asked for, and whether a norm could output them."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from hashlib import sha256
 from typing import Literal
 
@@ -12,13 +13,13 @@ from isologit.equivalence.norm_range import ComputedNorm, NormRange
 from isologit.equivalence.partition import TokenIds
 from isologit.errors import DuplicateTokenError, EmptyClusterError, StateError, TokenIdError
 from isologit.numerics.arithmetic import Arithmetic
-from isologit.numerics.formats import FORMATS, Float64s, Format, round_to
+from isologit.numerics.formats import FORMATS, Float64s, Format, round_fraction, round_to
 from isologit.numerics.stored import Matrix, Vector
 
 # See `looks_like_pre_norm`.
 PRE_NORM_BELOW, PRE_NORM_ABOVE = 0.8, 1.25
 
-StateKind = Literal["centroid", "token", "spherical", "file", "mean"]
+StateKind = Literal["centroid", "token", "spherical", "file", "mean", "mix"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +166,25 @@ def file_state(values: Float64s, width: int, format_: Format, where: str) -> Sta
             f"{where}: a state of {values.shape[-1]} values; this model's hidden state has {width}"
         )
     return State("file", Vector.of_values(values, format_), np.empty(0, dtype=np.int32))
+
+
+def mixed_state(a: State, b: State, share: Fraction) -> State:
+    """Return (1 − share)·a + share·b as a state, each component the real number rounded once.
+
+    Raises
+    ------
+    StateError
+        A state is not finite.
+    """
+    left, right = a.vector.values, b.vector.values
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        raise StateError("a state holds an infinity or a NaN and cannot be mixed with another")
+    format_ = a.vector.format
+    mixed = [
+        round_fraction((1 - share) * Fraction(x) + share * Fraction(y), format_)
+        for x, y in zip(left.tolist(), right.tolist(), strict=True)
+    ]
+    return State("mix", Vector.of_values(np.array(mixed), format_), np.empty(0, dtype=np.int32))
 
 
 def rescaled_state(state: State, norm_range: NormRange, norm: FinalNorm) -> State:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from isologit.checkpoint.hub.spec import HubSpec, parse_hub_spec
 from isologit.checkpoint.wording import counted, is_plain
 from isologit.errors import CheckpointError
-from isologit.findings import Audit
+from isologit.findings import ArithmeticFacts, Audit, MatrixFacts
 from isologit.output.verdicts import alike, only_read
 from isologit.record import Model
 
@@ -52,21 +52,32 @@ def same_model(findings: Audit) -> str:
     words = [model_argument(findings.model)]
     if matrix.role == "input":
         words += ["--role", "input"]
-    if matrix.why.startswith("named by --tensor"):
-        words += ["--tensor", _quoted(matrix.tensor, "NAME")]
+    if (tensor := named_tensor(matrix)) is not None:
+        words += ["--tensor", _quoted(tensor, "NAME")]
     if tokens is not None and tokens.tokenizer.named is not None:
         words += ["--tokenizer", _quoted(tokens.tokenizer.named, "FILE")]
     return " ".join(words)
 
 
+def named_tensor(matrix: MatrixFacts) -> str | None:
+    """Return the tensor that ``--tensor`` named; None where W was found."""
+    return matrix.tensor if matrix.why.startswith("named by --tensor") else None
+
+
+def computed_as(arithmetic: ArithmeticFacts, matrix: MatrixFacts) -> list[str]:
+    """Return the options that compute figures in the same way."""
+    words = []
+    if arithmetic.name != "exact":
+        words += ["--arithmetic", _quoted(f"torch:{arithmetic.device}", "torch")]
+    if arithmetic.logit_dtype != matrix.values_dtype:
+        words += ["--dtype", arithmetic.logit_dtype]
+    return words
+
+
 def audit_again(findings: Audit) -> str:
     """Return the command of an audit, as far as its findings tell how it was."""
     arithmetic, reference = findings.arithmetic, findings.reference
-    words = ["isologit", "audit", same_model(findings)]
-    if arithmetic.name != "exact":
-        words += ["--arithmetic", _quoted(f"torch:{arithmetic.device}", "torch")]
-    if arithmetic.logit_dtype != findings.matrix.values_dtype:
-        words += ["--dtype", arithmetic.logit_dtype]
+    words = ["isologit", "audit", same_model(findings), *computed_as(arithmetic, findings.matrix)]
     if reference.kind == "pole":
         words.append(f"--pole={reference.lat_deg},{reference.lon_deg}")
         if reference.axes is not None and reference.axes != [2, 1, 3]:

@@ -51,10 +51,13 @@ class Bins:
         first = int(np.floor(low / width))
         return cls(width, first, int(np.floor(high / width)) - first + 1)
 
+    def places(self, values: Float64s) -> Codes:
+        """Return which bin each of some values is in."""
+        return np.floor(values / self.width).astype(np.int64) - self.first
+
     def counts(self, values: Float64s) -> Codes:
         """Return how many values each bin holds, ``[n]``."""
-        of = np.floor(values / self.width).astype(np.int64) - self.first
-        return np.bincount(of, minlength=self.n)
+        return np.bincount(self.places(values), minlength=self.n)
 
     def said(self, n: int) -> str:
         """Return what a bin holds, in words."""

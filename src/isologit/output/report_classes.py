@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isologit.output.pictured import Pictured
-from isologit.table_words import Codes, Words
-from isologit.tokens.categories import CATEGORIES, ORDINARY, UNREACHABLE
-from isologit.tokens.table import CATEGORY_WORDS
+from isologit.table_words import Codes, Words, kinds_of
 
 # Classes with a heading of their own, and tokens of them that are in the page: a thousand of a
 # class, and not more in all than a browser lays out at once.
@@ -142,12 +140,8 @@ def _kinds(pictured: Pictured) -> Words | None:
     categories, scripts = pictured.categories, pictured.scripts
     if categories is None:
         return None
-    names = [CATEGORY_WORDS[name] for name in CATEGORIES]
-    codes = categories.codes.copy()
-    if scripts is not None:
-        of_script = np.isin(codes, (UNREACHABLE, ORDINARY)) & (scripts.codes >= 0)
-        codes[of_script] = len(names) + scripts.codes[of_script]
-        names += [name.replace("_", " ") for name in scripts.names]
+    kinds = kinds_of(categories, scripts)
+    names, codes = kinds.names, kinds.codes
     in_all = np.bincount(codes, minlength=len(names))
     in_classes = np.bincount(codes[pictured.row_class_sizes > 1], minlength=len(names))
     order = [at for at in np.lexsort((-in_all, -in_classes)).tolist() if in_all[at]]

@@ -233,6 +233,7 @@ def state(facts: StateFacts) -> list[str]:
         "spherical": "a point on the sphere of principal axes",
         "file": "read from a file",
         "mean": "mean of all finite rows (no cluster stands out)",
+        "mix": "mix of two states",
     }
     reach = {
         True: f"reachable: {facts.why}",
