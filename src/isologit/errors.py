@@ -49,7 +49,8 @@ line. Nothing outside this file derives from `IsologitError`.
         ├── MissingExtraError         24   an optional dependency is not installed
         ├── DeviceError               25   a device that is not there
         ├── FloatingPointModeError    26   the processor rounds otherwise than IEEE 754
-        └── NoCompilerError           27   NUMBA_DISABLE_JIT is set
+        ├── NoCompilerError           27   NUMBA_DISABLE_JIT is set
+        └── ServerError               43   an address that cannot be listened on
 """
 
 from typing import ClassVar
@@ -323,3 +324,9 @@ class NoCompilerError(BackendError):
     """The compiler of the kernels is switched off."""
 
     exit_code = 27
+
+
+class ServerError(BackendError):
+    """The explorer cannot listen where it was asked to."""
+
+    exit_code = 43

@@ -343,7 +343,7 @@ def test_a_name_that_no_text_can_hold_is_escaped(demo: Path) -> None:
 
 
 def test_text_is_told_from_its_ground_in_both_themes() -> None:
-    css = (TEMPLATES / "report.css").read_text()
+    css = (TEMPLATES / "theme.css").read_text() + (TEMPLATES / "report.css").read_text()
     named = re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", css)
     assert len(named) == css.count("light-dark(")
     # No colour is said elsewhere.

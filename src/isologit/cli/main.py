@@ -33,6 +33,7 @@ COMMANDS = {
     "diff": "Classes and rows of two checkpoints: born, merged, frozen, moved.",
     "check": "A gate for releases: exits with 1 where a rule is broken.",
     "export": "Masks and lists that servers take as they are.",
+    "explore": "A local page to point at any hidden state.",
     "report": "The page of an earlier audit again.",
     "reproduce": "The seed's published figures beside this model's.",
     "cache": "What has been fetched of hub models: list it, remove it.",

@@ -72,6 +72,12 @@ def computing_options(function: Callable[..., None]) -> Callable[..., None]:
     return _with_options(function, dtype_help="Format of logits and cosines.  [default: W's own]")
 
 
+def page_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the same to a command that opens a page and prints no findings."""
+    help_ = "Format of logits.  [default: W's own]"
+    return _with_options(function, dtype_help=help_, prints=False)
+
+
 def exact_options(
     *, dtype_help: str, why: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -88,7 +94,11 @@ def exact_options(
 
 
 def _with_options(
-    function: Callable[..., None], *, dtype_help: str, exact_alone: str | None = None
+    function: Callable[..., None],
+    *,
+    dtype_help: str,
+    exact_alone: str | None = None,
+    prints: bool = True,
 ) -> Callable[..., None]:
     @wraps(function)
     def command(
@@ -99,9 +109,9 @@ def _with_options(
         arithmetic: str,
         threads: int,
         tokenizer: str | None,
-        as_json: bool,
         quiet: bool,
         verbose: bool,
+        as_json: bool = False,
         **own: Any,
     ) -> None:
         if exact_alone is not None and arithmetic != "exact":
@@ -136,7 +146,7 @@ def _with_options(
                 help="Threads; 0 stands for every core.  [default: 0]",
             ),
             tokenizer_option,
-            json_option,
+            *([json_option] if prints else []),
             quiet_option,
             verbose_option,
         ]

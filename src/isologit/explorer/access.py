@@ -150,7 +150,7 @@ class Guard:
         cookie = f"{self.cookie}={self.token}; Path={self.prefix}; HttpOnly; SameSite=Strict"
         place = f"{self.prefix}{path}{'?' if query else ''}{query}"
         if _is_of_another_site(environ):
-            # A browser that is led on from there sends no strict cookie; from a page of ours it does.
+            # Led on from there a browser sends no strict cookie; from a page of ours it does.
             again = f'<meta http-equiv="refresh" content="0;url={escape(place)}">'
             page = _PAGE.format(title="isologit", text=again).encode()
             headers = [("Content-Type", "text/html; charset=utf-8"), ("Set-Cookie", cookie)]

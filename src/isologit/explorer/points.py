@@ -5,6 +5,7 @@ numbers, of tokens, of classes, of degrees, of states in a file that was opened 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import parse_qsl, quote, urlencode
@@ -127,6 +128,19 @@ class Asked:
     seen: tuple[Point, ...] = ()
     top: int = TOP
 
+    def moved_to(self, point: Point) -> "Asked":
+        """Return what is asked once something else is pointed at: what was looked at is seen then.
+
+        Of more than fits the last are kept.
+        """
+        before = self.seen if self.at is None else (*self.seen, self.at)
+        return Asked(point, _last(each for each in before if each != point), self.top)
+
+    @property
+    def visited(self) -> tuple[Point, ...]:
+        """Everything that was looked at, what is looked at now last."""
+        return self.seen if self.at is None else _last((*self.seen, self.at), MOST_SEEN + 1)
+
     def query(self) -> str:
         """Return the query of the address, without its question mark."""
         parts: list[tuple[str, str]] = []
@@ -179,6 +193,11 @@ def parse_point(text: str) -> Point:
         raise PointError(f"a point of {len(text)} characters; expected {_LONGEST} at most")
     rim = text.endswith(_RIM)
     return Point(_parse_any(text.removesuffix(_RIM)), rim)
+
+
+def _last(points: Iterable[Point], at_most: int = MOST_SEEN) -> tuple[Point, ...]:
+    """Return each of some points once, where it came last."""
+    return tuple(reversed(dict.fromkeys(reversed(list(points)))))[-at_most:]
 
 
 def _parse_any(text: str) -> Single | MixPoint:

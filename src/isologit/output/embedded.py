@@ -9,6 +9,8 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup
@@ -29,6 +31,12 @@ def script(source: str) -> Markup:
     """
     lines = source.replace("\r\n", "\n").replace("\r", "\n")
     return Markup(_END_OF_SCRIPT.sub(lambda found: f"<\\{found.group()[1]}", lines))
+
+
+@cache
+def theme() -> str:
+    """Return the rules that give a page its colours and letters, in both themes."""
+    return files("isologit.output").joinpath("templates", "theme.css").read_text(encoding="utf-8")
 
 
 def data(value: Any) -> Markup:

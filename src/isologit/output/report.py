@@ -86,7 +86,7 @@ def page(pictured: Pictured, figures: Sequence[Drawing], not_drawn: Sequence[str
             contents=_contents(findings),
             against=sentences.against(findings.reference),
             policy=embedded.policy(scripts),
-            style=Markup(_template_text("report.css")),
+            style=Markup(embedded.theme() + _template_text("report.css")),
             scripts=scripts,
             config=embedded.data(_CONFIG),
             about=_about(findings),

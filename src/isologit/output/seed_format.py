@@ -110,7 +110,7 @@ def write_cluster_logits(path: Path, arrays: "Arrays", metadata: dict[str, str])
         "logit_equiv_dot_product": np.array([arrays.logits.mode.value], dtype=np.float32),
         "n_logit_equiv_members": np.array([len(ids)], dtype=np.int32),
     }
-    tensors["cluster_centroid"] = _as_numpy(arrays.state.vector)
+    tensors["cluster_centroid"] = as_numpy(arrays.state.vector)
     _save(path, tensors, metadata)
 
 
@@ -147,7 +147,7 @@ def _save(path: Path, tensors: dict[str, Array], metadata: dict[str, str]) -> No
     path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + length :])
 
 
-def _as_numpy(vector: Vector) -> Array:
+def as_numpy(vector: Vector) -> Array:
     """Return a stored vector under a numpy dtype of the same name as torch's."""
     native = {"bf16": np.dtype(ml_dtypes.bfloat16), "f16": np.float16, "f32": np.float32}
     return vector.words.view(native[vector.format.name])

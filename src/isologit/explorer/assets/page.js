@@ -1,0 +1,218 @@
+"use strict";
+// What the explorer's page does by itself: the theme, the map, copying, saving pictures. What is
+// shown at a point comes from the server, and where one is stands in the address alone.
+(() => {
+  const MOST_SEEN = 64;
+  const one = (selector) => document.querySelector(selector);
+  const { TokenMap, opened, between, rgb, PLACES, CODES, NO_NUMBER } = window.IsologitMap;
+  // Of this page, behind whatever proxy.
+  const base = new URL(".", location.href).pathname;
+
+  // ---- Theme: of the system, until the button says otherwise. Nothing is stored.
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const themed = () => {
+    const [other, own] = system.matches ? ["light", "dark"] : ["dark", "light"];
+    const next = { [other]: own, [own]: "" }[root.dataset.theme || ""] ?? other;
+    if (next) root.dataset.theme = next;
+    else delete root.dataset.theme;
+    one("#theme").textContent = `Theme: ${next || "as the system"}`;
+    map?.redraw();
+  };
+  system.addEventListener("change", () => map?.redraw());
+
+  // ---- Where one is: the address. What is there now has been seen once one goes on.
+  const go = (point) => {
+    const now = new URLSearchParams(location.search);
+    const at = now.get("at") || (here && here.at);
+    const seen = (now.get("seen") || "").split("~").filter((each) => each && each !== point && each !== at);
+    if (at && at !== point) seen.push(at);
+    const parts = [`at=${point}`];
+    if (seen.length) parts.push(`seen=${seen.slice(-MOST_SEEN).join("~")}`);
+    if (now.get("top")) parts.push(`top=${now.get("top")}`);
+    window.dash_clientside.set_props("url", { search: `?${parts.join("&")}` });
+  };
+
+  // ---- The map.
+  let map;
+  let here;
+  let legend;
+  let by = 0;
+  const fetched = async (path, kind) => {
+    const answer = await fetch(base + path);
+    if (!answer.ok) throw new Error(await answer.text());
+    return kind === undefined ? answer.json() : { data: opened(await answer.arrayBuffer(), kind), answer };
+  };
+  const said = (text) => {
+    const place = one("#map-said");
+    if (place) place.textContent = text;
+  };
+  let naming = 0;
+  const names = new Map();
+  const hovered = (token, event) => {
+    clearTimeout(naming);
+    const tip = one("#map-tip");
+    if (token < 0) {
+      tip.hidden = true;
+      return;
+    }
+    const show = () => {
+      tip.textContent = `${names.get(token) || "token"} ${token}`;
+      tip.hidden = false;
+      const box = one("#map").getBoundingClientRect();
+      tip.style.left = `${Math.min(event.clientX - box.left + 12, box.width - 160)}px`;
+      tip.style.top = `${event.clientY - box.top + 14}px`;
+    };
+    show();
+    if (!names.has(token))
+      naming = setTimeout(async () => {
+        for (const [id, text] of Object.entries(await fetched(`map/names?ids=${token}`))) names.set(+id, text);
+        if (!tip.hidden) show();
+      }, 60);
+  };
+  const key = (parts) => {
+    const list = document.createElement("p");
+    list.className = "key";
+    for (const [colour, text] of parts) {
+      const item = document.createElement("span");
+      const dot = document.createElement("i");
+      dot.style.backgroundColor = colour;
+      item.append(dot, text);
+      list.append(item);
+    }
+    return list;
+  };
+  const count = (n) => n.toLocaleString("en");
+  const coloured = async () => {
+    const chosen = by;
+    if (chosen < legend.by.length) {
+      const { title, groups } = legend.by[chosen];
+      const { data } = await fetched(`map/groups?by=${chosen}`, CODES);
+      if (chosen !== by) return;
+      const sizes = groups.map((group) => group.tokens);
+      map.colour(data, groups.map((group) => rgb(group.colour)), sizes);
+      one("#map-key").replaceChildren(key(groups.map((g) => [g.colour, `${g.name} (${count(g.tokens)})`])));
+      said(`Every token is a dot, coloured by ${title}; where several lie on each other, the smaller group is seen.`);
+    } else if (here) {
+      const at = here.at;
+      const { data, answer } = await fetched(`map/logits?at=${at}`, CODES);
+      if (chosen !== by || at !== here.at) return;
+      const ends = JSON.parse(answer.headers.get("X-Scale"));
+      const steps = legend.last_step;
+      const colours = Array.from({ length: 256 }, (_, n) => (n <= steps ? between(legend.scale, n / steps) : rgb(legend.rest)));
+      map.colour(data, colours);
+      const last = legend.scale[legend.scale.length - 1];
+      one("#map-key").replaceChildren(key([[legend.scale[0], `logit ${ends.low}`], [last, `logit ${ends.high}`]]));
+      said("Every token is a dot, coloured by its logit here, on a linear scale from the least to the largest.");
+    }
+  };
+  const started = async () => {
+    const place = one("#map");
+    legend = await fetched("map/legend");
+    if (legend.why_not) {
+      place.remove();
+      said(`There is no map: ${legend.why_not}.`);
+      return;
+    }
+    const { data } = await fetched("map/places", PLACES);
+    map = new TokenMap(place, data, { picked: (token) => go(`token:${token}`), hovered, axes: legend.axes });
+    window.isologitMap = map;
+    const tip = document.createElement("div");
+    tip.id = "map-tip";
+    tip.hidden = true;
+    place.append(tip);
+    const controls = one("#map-controls");
+    const choices = document.createElement("div");
+    choices.className = "choices";
+    choices.setAttribute("role", "group");
+    choices.setAttribute("aria-label", "Colour by");
+    [...legend.by.map((each) => each.title), "logit here"].forEach((title, n) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = title;
+      button.className = "choice";
+      button.setAttribute("aria-pressed", String(n === by));
+      button.addEventListener("click", () => {
+        by = n;
+        [...choices.children].forEach((each, m) => each.setAttribute("aria-pressed", String(m === n)));
+        coloured();
+      });
+      choices.append(button);
+    });
+    const tools = document.createElement("div");
+    tools.className = "choices";
+    for (const [text, name, does] of [
+      ["+", "Zoom in", () => map.zoom(1.5)],
+      ["−", "Zoom out", () => map.zoom(1 / 1.5)],
+      ["all", "Show all", () => map.reset()],
+    ]) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "choice";
+      button.textContent = text;
+      button.setAttribute("aria-label", name);
+      button.addEventListener("click", does);
+      tools.append(button);
+    }
+    const legendPlace = document.createElement("div");
+    legendPlace.id = "map-key";
+    controls.replaceChildren(choices, tools, legendPlace);
+    await coloured();
+    marked();
+  };
+  const marked = () => {
+    if (map && here) map.mark(here.token ?? -1, here.seen.filter((token) => token !== here.token));
+  };
+  let starting;
+  const looked = async (data) => {
+    here = data;
+    starting ??= started();
+    await starting;
+    if (!map) return;
+    marked();
+    if (by >= legend.by.length) await coloured();
+  };
+  window.dash_clientside = Object.assign(window.dash_clientside || {}, {
+    isologit: {
+      looked: (data) => {
+        if (data) looked(data).catch((error) => said(`The map failed: ${error.message}`));
+        return window.dash_clientside.no_update;
+      },
+    },
+  });
+
+  // ---- Buttons. Whatever is on the page when it is pressed.
+  const saved = (blob, name) => {
+    const way = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+    way.click();
+    setTimeout(() => URL.revokeObjectURL(way.href), 1000);
+  };
+  const copied = async (button, text) => {
+    const before = button.dataset.said || button.textContent;
+    button.dataset.said = before;
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Not copied";
+    }
+    setTimeout(() => (button.textContent = before), 1500);
+  };
+  const pressed = {
+    theme: themed,
+    "copy-command": (button) => copied(button, one("#command").textContent),
+    "share-link": (button) => {
+      const shown = one("#share-text");
+      shown.textContent = location.href;
+      shown.parentElement.hidden = false;
+      copied(button, location.href);
+    },
+    "map-png": () => map && map.canvas.toBlob((blob) => saved(blob, "map.png")),
+    "histogram-png": () =>
+      window.Plotly.downloadImage(one("#histogram .js-plotly-plot"), { format: "png", filename: "histogram", scale: 2 }),
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button && pressed[button.id]) pressed[button.id](button);
+  });
+})();
