@@ -124,6 +124,8 @@ def documents() -> dict[str, list[type[Record]]]:
     for module in pkgutil.iter_modules(isologit.__path__, "isologit."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    # What a page exports and no command prints.
+    importlib.import_module("isologit.explorer.records")
     found: dict[str, list[type[Record]]] = {}
     for record in _descendants(Record):
         name = getattr(_field(record, "schema"), "default", None)

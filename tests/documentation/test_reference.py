@@ -17,6 +17,11 @@ from checkpoints import cluster_tensors, gaussian, write_cluster, write_llama
 from cli.command import isologit
 from documentation.blocks import REPOSITORY
 from hub.loopback import only_hub
+from isologit.explorer.opened import open_explored
+from isologit.explorer.points import parse_point
+from isologit.explorer.view import Views
+from isologit.output.json_text import to_json
+from isologit.subject import Settings, open_subject
 
 DOCS = REPOSITORY / "docs"
 SCHEMAS = {path.stem: json.loads(path.read_text("utf-8")) for path in DOCS.glob("schemas/*.json")}
@@ -140,10 +145,17 @@ def test_the_documents_of_the_cache_are_what_their_schema_says(
 
 
 def test_no_document_is_left_out(make: dict[str, Any]) -> None:
-    assert {*COMMANDS, "cache"} == SCHEMAS.keys()
+    assert {*COMMANDS, "cache", "explore"} == SCHEMAS.keys()
     assert {file.removesuffix(".json") for file in map(make["file_of"], make["documents"]())} == (
         SCHEMAS.keys()
     )
+
+
+def test_a_view_that_the_explorer_exports_is_what_its_schema_says(here: Path) -> None:
+    explored = open_explored(str(here / "odd"), Settings(), open_subject)
+    for point in ("token:5", "token:40", "mix:0.5(token:1)(token:2)"):
+        view = Views(explored).view(parse_point(point), 5)
+        assert faults(json.loads(to_json(view))) == []
 
 
 def test_schemas_are_schemas_and_refuse_what_is_none(run: Callable[[str], Any]) -> None:

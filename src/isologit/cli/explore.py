@@ -1,14 +1,18 @@
 """``isologit explore``: a local page to point at anything."""
 
 import webbrowser
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from isologit.cli import options
 from isologit.cli.fetching import open_model
+
+if TYPE_CHECKING:
+    from isologit.explorer.serving import Server
 
 # What a path in an address is made of.
 _PATH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/%@:+")
@@ -83,27 +87,36 @@ def command(
     from isologit.checkpoint.state_file import read_states
     from isologit.cli import terminal
     from isologit.explorer.opened import open_explored
-    from isologit.explorer.serving import make_server
+    from isologit.explorer.serving import listen, make_server, require_dash
     from isologit.explorer.view import Views
 
-    states = None if state is None else read_states(state)
-    with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
-        explored = open_explored(
-            model,
-            shared.settings,
-            lambda spec, settings: open_model(spec, replace(shared, settings=settings)),
-            model=moved,
-            states=states,
-            progress=progress,
-        )
-    names = frozenset(name.lower() for name in hosts)
-    server = make_server(Views(explored), host=host, port=port, hosts=names, prefix=prefix)
+    # What would fail in the end does so before a model is read.
+    require_dash()
+    listening = listen(host, port)
+    with closing(listening):
+        states = None if state is None else read_states(state)
+        with terminal.progress(quiet=shared.quiet, verbose=shared.verbose) as progress:
+            explored = open_explored(
+                model,
+                shared.settings,
+                lambda spec, settings: open_model(spec, replace(shared, settings=settings)),
+                model=moved,
+                states=states,
+                progress=progress,
+            )
+        names = frozenset(name.lower() for name in hosts)
+        server = make_server(Views(explored), listening, hosts=names, prefix=prefix)
+        _serve(server, host, quiet=shared.quiet, browser=not no_browser)
+
+
+def _serve(server: "Server", host: str, *, quiet: bool, browser: bool) -> None:
+    """Say where it is, and answer until Ctrl-C."""
     click.echo(server.url)
-    if not shared.quiet:
+    if not quiet:
         click.echo("Whoever has this address can ask. Ctrl-C ends it.", err=True)
         if host not in ("127.0.0.1", "localhost", "::1"):
             click.echo(f"It listens on {host}: other machines can reach it.", err=True)
-    if not no_browser:
+    if browser:
         with suppress(webbrowser.Error):
             webbrowser.open(server.url)
     try:

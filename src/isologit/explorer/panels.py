@@ -107,7 +107,8 @@ def histogram(found: Histogram | None, view: View) -> go.Figure:
     figure = go.Figure()
     if found is not None:
         counts = [(n, count) for n, count in enumerate(found.counts) if count]
-        marked = {found.modal: palette.MODAL, found.maximum: palette.SHARED}
+        # What comes last is seen where two are in one bin; the key names them together.
+        marked = {found.maximum: palette.SHARED, found.modal: palette.MODAL}
         if found.own is not None:
             marked[found.own] = palette.CLUSTER
         edges = [((found.first + n) * found.width) for n, _ in counts]
@@ -141,9 +142,18 @@ def histogram_key(found: Histogram | None) -> Component:
     """Return what the colours of the histogram mean."""
     if found is None:
         return html.P("No logit is a finite number.", className="key")
-    parts = [("the most common logit", "modal"), ("the maximum", "maximum")]
-    if found.own is not None:
-        parts.append(("the token itself", "own"))
+    told: dict[int | None, list[tuple[str, str]]] = {}
+    for at, text, name in (
+        (found.maximum, "the maximum", "maximum"),
+        (found.modal, "the most common logit", "modal"),
+        (found.own, "the token itself", "own"),
+    ):
+        told.setdefault(at, []).append((text, name))
+    parts = [
+        (" and ".join(text for text, _ in each), each[-1][1])
+        for at, each in told.items()
+        if at is not None
+    ]
     left = f"; {counted(found.left_out, 'token')} without a finite logit" if found.left_out else ""
     return html.P(
         [
@@ -226,8 +236,11 @@ def neighbours(found: Neighbours, asked: Asked) -> Component:
     return html.Div([*same, _scrolling(caption, ("token", "gap in nats"), rows, frozenset({1}))])
 
 
-def visited(found: Visited, asked: Asked, points: Sequence[Point]) -> Component:
-    """Return what the states that were looked at leave together, and the way back to each."""
+def visited(found: Visited, asked: Asked, titles: Sequence[str]) -> Component:
+    """Return what the states that were looked at leave together, and the way back to each.
+
+    `titles` are those of the points in words, in the order of `asked.visited`.
+    """
     told: list[Component] = [html.P(found.said, id="meet")]
     if found.states:
         rows = counted(found.rows_classes, "of them is", "of them are")
@@ -236,10 +249,9 @@ def visited(found: Visited, asked: Asked, points: Sequence[Point]) -> Component:
             told.append(html.P("No state can tell more of them apart.", className="note"))
         else:
             told.append(html.P(f"They are in {classes}; {rows} one row.", className="note"))
-    shown = [
-        html.Li(link(str(point), asked, point)) for point in list(points)[::-1][:_VISITED_SHOWN]
-    ]
-    more = len(points) - len(shown)
+    named = list(zip(titles, asked.visited, strict=True))[::-1]
+    shown = [html.Li(link(text, asked, point)) for text, point in named[:_VISITED_SHOWN]]
+    more = len(named) - len(shown)
     tail = [html.P(f"and {more:,} before these", className="note")] if more > 0 else []
     return html.Div([*told, html.Ul(shown, className="visited"), *tail])
 

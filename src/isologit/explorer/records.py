@@ -6,7 +6,7 @@ from isologit.record import Record
 from isologit.states_findings import GreedyFacts
 from isologit.tie_findings import Ties
 
-VIEW_SCHEMA = "isologit.view/1"
+VIEW_SCHEMA = "isologit.explore/1"
 
 
 class TopLogit(Record, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from isologit.errors import MissingExtraError, ServerError
@@ -36,57 +37,70 @@ class Server:
     close: Callable[[], None]
 
 
+def require_dash() -> None:
+    """Refuse to begin where what the page is made with is not installed.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not.
+    """
+    for name in ("dash", "waitress"):
+        if find_spec(name) is None:
+            raise MissingExtraError(
+                f"the explorer needs {name}, which is not installed; "
+                "pip install 'isologit[explore]'"
+            )
+
+
 def make_server(
     views: Views,
+    listening: socket.socket,
     *,
-    host: str = HOST,
-    port: int | None = None,
     hosts: frozenset[str] = frozenset(),
     prefix: str = "/",
 ) -> Server:
-    """Listen, and return what answers.
+    """Return what answers at a socket.
 
     Parameters
     ----------
     views
         What is asked.
-    host
-        The address to listen on.
-    port
-        The port; 0 is any that is free, None the usual one or the next that is free.
+    listening
+        Of `listen`.
     hosts
-        Names besides those of loopback, and `host`, that it may be called by.
+        Names besides those of loopback, and the address itself, that it may be called by.
     prefix
         The path that a proxy has in front of all others, with a slash at both ends.
+    """
+    from waitress.server import create_server
+
+    from isologit.explorer.web import make_app, policy
+
+    host, port = listening.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    app, token = make_app(views, prefix), new_token()
+    names = hosts | {name.lower()}
+    guard = Guard(app.server, token, port, policy(app), hosts=names, prefix=prefix)
+    serving: Any = create_server(guard, sockets=[listening], threads=_THREADS, ident="isologit")
+    return Server(f"http://{name}:{port}/?token={token}", serving.run, serving.close)
+
+
+def listen(host: str = HOST, port: int | None = None) -> socket.socket:
+    """Return a socket that listens.
+
+    Parameters
+    ----------
+    host
+        The address.
+    port
+        The port; 0 is any that is free, None the usual one or the next that is free.
 
     Raises
     ------
-    MissingExtraError
-        Dash is not installed.
     ServerError
         The port is taken, or the address is none of this machine.
     """
-    try:
-        from waitress.server import create_server
-
-        from isologit.explorer.web import make_app, policy
-    except ImportError as error:
-        raise MissingExtraError(
-            f"the explorer needs {error.name}, which is not installed; "
-            "pip install 'isologit[explore]'"
-        ) from error
-    listening = _listen(host, port)
-    own = listening.getsockname()[1]
-    name = f"[{host}]" if ":" in host else host
-    app = make_app(views, prefix)
-    token = new_token()
-    guard = Guard(app.server, token, own, policy(app), hosts=hosts | {name.lower()}, prefix=prefix)
-    serving: Any = create_server(guard, sockets=[listening], threads=_THREADS, ident="isologit")
-    return Server(f"http://{name}:{own}/?token={token}", serving.run, serving.close)
-
-
-def _listen(host: str, port: int | None) -> socket.socket:
-    """Return a socket that listens."""
     tried = [port] if port is not None else list(range(PORT, PORT + _TRIED))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for each in tried[:-1]:

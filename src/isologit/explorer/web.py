@@ -21,6 +21,7 @@ from isologit.explorer.points import (
     parse_query,
 )
 from isologit.explorer.search import Search
+from isologit.explorer.states_at import title
 from isologit.explorer.view import Views
 from isologit.output.embedded import seen
 
@@ -143,7 +144,7 @@ def _add_callbacks(app: Dash, views: Views, prefix: str) -> None:
             panels.top(view, asked),
             panels.state(view),
             panels.greedy(view),
-            panels.visited(met, asked, asked.visited),
+            panels.visited(met, asked, [title(views.explored, each) for each in asked.visited]),
             panels.exports(view, asked, prefix),
             {
                 "at": str(at),
@@ -156,8 +157,9 @@ def _add_callbacks(app: Dash, views: Views, prefix: str) -> None:
             no_update if mixed is None else str(mixed.b),
         )
 
-    @app.callback(Output("ties", "children"), Input("url", "search"))
-    def explain(search: str | None) -> Any:
+    # Asked for once the first has answered, so that it has the processor to itself.
+    @app.callback(Output("ties", "children"), Input("here", "data"), State("url", "search"))
+    def explain(_here: Any, search: str | None) -> Any:
         try:
             at = _asked(search, views).at
             assert at is not None
@@ -167,8 +169,8 @@ def _add_callbacks(app: Dash, views: Views, prefix: str) -> None:
             # Said by the first.
             return None
 
-    @app.callback(Output("neighbours", "children"), Input("url", "search"))
-    def twins(search: str | None) -> Any:
+    @app.callback(Output("neighbours", "children"), Input("here", "data"), State("url", "search"))
+    def twins(_here: Any, search: str | None) -> Any:
         try:
             asked = _asked(search, views)
             if asked.at is None or not isinstance(asked.at.at, TokenPoint):
