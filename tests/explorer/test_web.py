@@ -266,7 +266,7 @@ def test_whoever_goes_away_in_the_middle_leaves_nothing_stuck(get: Get, views: V
             gone.close()
         # Without a place for cookies it is led on, and refused there: it answers.
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(server.url, timeout=10)  # noqa: S310 - loopback
+            urllib.request.urlopen(server.url, timeout=10)
 
 
 def test_a_port_that_is_taken_is_said(model: Path) -> None:

@@ -7,7 +7,7 @@ this machine (DNS rebinding) is not; and it may not come from another origin.
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from html import escape
@@ -90,6 +90,8 @@ class Guard:
                 return self._say(start_response, HTTPStatus.FORBIDDEN, _NO_TOKEN)
             return self._welcome(environ, start_response)
         if not self._is_token(self._from_cookie(environ)):
+            if _is_of_another_site(environ):
+                return self._again(environ, start_response)
             return self._say(start_response, HTTPStatus.FORBIDDEN, _NO_TOKEN)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
@@ -110,8 +112,8 @@ class Guard:
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and urlsplit(str(origin)).netloc != host:
             return HTTPStatus.FORBIDDEN, "Another site's page asks this, and gets nothing."
-        # A link on another site may be followed with the token in it, and nothing else.
-        if _is_of_another_site(environ) and _TOKEN not in dict(_pairs(environ)):
+        # A link on another site may be followed; nothing of this one can be a part of it.
+        if _is_of_another_site(environ) and environ.get("HTTP_SEC_FETCH_MODE") != "navigate":
             return HTTPStatus.FORBIDDEN, "Another site's page asks this, and gets nothing."
         method, path = environ.get("REQUEST_METHOD"), str(environ.get("PATH_INFO", ""))
         if len(str(environ.get("QUERY_STRING", ""))) > _LONGEST_QUERY:
@@ -140,6 +142,32 @@ class Guard:
 
     def _welcome(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Set the cookie, and lead to the same address without the token."""
+        cookie = f"{self.cookie}={self.token}; Path={self.prefix}; HttpOnly; SameSite=Strict"
+        if _is_of_another_site(environ):
+            return self._again(environ, start_response, [("Set-Cookie", cookie)])
+        place = self._place(environ)
+        headers = [("Location", place), ("Set-Cookie", cookie), ("Content-Length", "0")]
+        start_response("303 See Other", [*headers, *self._headers])
+        return [b""]
+
+    def _again(
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> Iterable[bytes]:
+        """Answer a link on another site with a page that asks for the same from here.
+
+        A browser sends a strict cookie with what this page asks for, and not with the link.
+        """
+        way = f'<meta http-equiv="refresh" content="0;url={escape(self._place(environ))}">'
+        page = _PAGE.format(title="isologit", text=way).encode()
+        kinds = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(page)))]
+        start_response("200 OK", [*kinds, *headers, *self._headers])
+        return [page]
+
+    def _place(self, environ: Environ) -> str:
+        """Return what was asked for, without the token."""
         # Of one slash: two would name a host.
         path = quote(str(environ.get("PATH_INFO", "")).lstrip("/"), safe="/")
         query = "&".join(
@@ -147,18 +175,7 @@ class Guard:
             for name, value in _pairs(environ)
             if name != _TOKEN
         )
-        cookie = f"{self.cookie}={self.token}; Path={self.prefix}; HttpOnly; SameSite=Strict"
-        place = f"{self.prefix}{path}{'?' if query else ''}{query}"
-        if _is_of_another_site(environ):
-            # Led on from there a browser sends no strict cookie; from a page of ours it does.
-            again = f'<meta http-equiv="refresh" content="0;url={escape(place)}">'
-            page = _PAGE.format(title="isologit", text=again).encode()
-            headers = [("Content-Type", "text/html; charset=utf-8"), ("Set-Cookie", cookie)]
-            start_response("200 OK", [*headers, *self._headers])
-            return [page]
-        headers = [("Location", place), ("Set-Cookie", cookie), ("Content-Length", "0")]
-        start_response("303 See Other", [*headers, *self._headers])
-        return [b""]
+        return f"{self.prefix}{path}{'?' if query else ''}{query}"
 
     def _say(self, start_response: StartResponse, status: HTTPStatus, text: str) -> Iterable[bytes]:
         page = _PAGE.format(title=f"{status} {status.phrase}", text=text).encode()
