@@ -10,6 +10,8 @@ import json
 import shutil
 import threading
 import time
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,7 @@ def main() -> None:
             "map": _frames(page),
         }
         browser.close()
+    said["private_mb"] = _memory(server.url, explored)
     server.close()
     print(json.dumps(said, indent=2))
 
@@ -124,6 +127,28 @@ def _frames(page: Page) -> dict[str, float]:
         "frames_a_second": round(1000 / float(np.median(times)), 1),
         "slowest_twentieth": round(1000 / float(np.quantile(times, 0.95)), 1),
     }
+
+
+def _memory(url: str, explored: Explored) -> dict[str, float]:
+    """Return the private memory of this process after so many more views were asked for."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    base = url.partition("?")[0]
+    opener.open(url).read()
+    found = {"at_first": round(_private() / 2**20, 1)}
+    tokens = np.random.default_rng(3).permutation(explored.n_tokens)
+    for n, token in enumerate(tokens[:1000].tolist(), start=1):
+        seen = "~".join(f"token:{each}" for each in tokens[max(n - 3, 0) : n].tolist())
+        opener.open(f"{base}export/view.json?at=token:{token}&seen={seen}").read()
+        opener.open(f"{base}map/logits?at=token:{token}").read()
+        if n in (100, 300, 1000):
+            found[f"after_{n}"] = round(_private() / 2**20, 1)
+    return found
+
+
+def _private() -> int:
+    """Return the bytes that are this process's own: W is mapped, and clean."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) * 1024
 
 
 def _percentiles(times: list[float]) -> dict[str, float]:

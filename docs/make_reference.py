@@ -51,7 +51,7 @@ Keys and types, as the records in the code have them. What the figures mean is o
 outputs](outputs.md) and on the pages that it names. Every key is always there. A *float* is a
 number, or one of the words `"nan"`, `"inf"` and `"-inf"`, because JSON has no numbers for these.
 
-| document | printed by | record | JSON Schema |
+| document | printed by, or exported from | record | JSON Schema |
 |---|---|---|---|
 """
 _API_PAGE = """<!-- written by docs/make_reference.py -->
@@ -214,7 +214,7 @@ def schema_page(schemas: dict[str, dict[str, Any]]) -> str:
     records: dict[str, dict[str, Any]] = {}
     for name, schema in schemas.items():
         shown = _type_of({"anyOf": schema["anyOf"]} if "anyOf" in schema else schema)
-        commands = " and ".join(f"`{command} --json`" for command in _printing(name))
+        commands = " and ".join(_printing(name))
         file = f"[{file_of(name)}](schemas/{file_of(name)})"
         lines.append(f"| `{name}` | {commands} | {shown} | {file} |")
         for record, definition in schema["$defs"].items():
@@ -231,10 +231,10 @@ def schema_page(schemas: dict[str, dict[str, Any]]) -> str:
 
 
 def _printing(schema: str) -> list[str]:
-    """Return the commands that print a document."""
+    """Return what prints a document: commands, or the page of one that prints none."""
     own = f"isologit {_command_of(schema)}"
     return [
-        name
+        f"`{name} --json`" if "as_json" in {each.name for each in command.params} else f"`{name}`"
         for _, name, command in _commands(cli, "isologit", 2)
         if f"{name} ".startswith(f"{own} ") and not isinstance(command, click.Group)
     ]
