@@ -234,9 +234,10 @@ def test_the_map_draws_every_token_and_is_used_by_keyboard(
     canvas.focus()
     page.keyboard.press("0")
     assert page.evaluate("isologitMap.scale") == pytest.approx(before)
-    for name in ("category", "script", "norm", "logit here", "class"):
+    told = {"ties here": "who ties here", "logit here": "its logit here"}
+    for name in ("category", "script", "norm", *told, "class"):
         page.get_by_role("button", name=name, exact=True).click()
-        what = "its logit here" if name == "logit here" else name
+        what = told.get(name, f"{name}, as the audit found it")
         expect(page.locator("#map-said")).to_contain_text(f"coloured by {what}")
     watched.is_quiet()
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -130,6 +131,27 @@ def test_logits_are_steps_of_a_scale(get: Get, views: Views) -> None:
     np.testing.assert_array_equal(codes[finite], np.round(share * LAST_STEP))
     ends = json.loads(answer.headers["X-Scale"])
     assert [float(ends[end]) for end in ("low", "high")] == pytest.approx([low, high], abs=1e-8)
+
+
+@pytest.mark.parametrize("text", ["token:7", "cluster", "sphere:1,2"])
+def test_ties_are_told_apart_by_what_they_tie_with(get: Get, views: Views, text: str) -> None:
+    answer = get(f"/map/ties?at={text}")
+    codes = np.frombuffer(answer.read()[16:], np.uint8).tolist()
+    groups = json.loads(answer.headers["X-Groups"])
+    assert np.bincount(codes).tolist() == [group["tokens"] for group in groups]
+    values = views.logits(parse_point(text)).values.tolist()
+    held = Counter(values)
+    largest = max(each for each in values if each == each)
+    common = min(held, key=lambda each: (-held[each], each))
+    for code, value in zip(codes, values, strict=True):
+        expected = "alone"
+        if value == value and held[value] > 1:
+            expected = "tie with another token"
+            if value == largest:
+                expected = "tie with the maximum"
+            elif value == common:
+                expected = "the most common logit"
+        assert groups[code]["name"] == expected
 
 
 def test_what_is_exported_is_what_holds(get: Get, views: Views, tmp_path: Path) -> None:

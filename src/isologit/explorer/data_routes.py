@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from safetensors.numpy import save
 
 from isologit.errors import IsologitError
-from isologit.explorer.map_data import group_codes, logit_codes, map_legend, places_of
+from isologit.explorer.map_data import group_codes, logit_codes, map_legend, places_of, tie_codes
 from isologit.explorer.points import Point, parse_query
 from isologit.explorer.repeating import STATE_FILE
 from isologit.explorer.view import Views
@@ -62,6 +62,14 @@ def add_routes(server: Flask, views: Views) -> None:
         def answer(at: Point) -> Response:
             codes, ends = logit_codes(views, at)
             return Response(codes, mimetype=_BYTES, headers={"X-Scale": json.dumps(ends)})
+
+        return at_point(answer)
+
+    @server.get("/map/ties")
+    def ties() -> Response:
+        def answer(at: Point) -> Response:
+            codes, groups = tie_codes(views, at)
+            return Response(codes, mimetype=_BYTES, headers={"X-Groups": json.dumps(groups)})
 
         return at_point(answer)
 

@@ -14,7 +14,7 @@ from isologit.explorer.opened import Explored
 from isologit.explorer.points import Point
 from isologit.explorer.view import Views
 from isologit.output import palette
-from isologit.output.grouping import Grouping, colourings
+from isologit.output.grouping import Group, Grouping, colourings
 from isologit.output.sentences import number
 
 VERSION = 1
@@ -50,16 +50,7 @@ def map_legend(explored: Explored) -> dict[str, Any]:
         "scale": list(palette.SCALE),
         "rest": palette.REST,
         "last_step": LAST_STEP,
-        "by": [
-            {
-                "title": each.title,
-                "groups": [
-                    {"name": group.name, "colour": group.colour, "tokens": n}
-                    for group, n in zip(each.groups, each.sizes, strict=True)
-                ],
-            }
-            for each in _colourings(explored)
-        ],
+        "by": [{"title": each.title, "groups": _groups(each)} for each in _colourings(explored)],
     }
 
 
@@ -95,6 +86,29 @@ def logit_codes(views: Views, point: Point) -> tuple[bytes, dict[str, str]]:
         codes[finite] = np.round(share * LAST_STEP).astype(np.uint8)
         ends = {"low": number(low, logits.format.name), "high": number(high, logits.format.name)}
     return _head(CODES, len(values)) + codes.tobytes(), ends
+
+
+def tie_codes(views: Views, point: Point) -> tuple[bytes, list[dict[str, Any]]]:
+    """Return which tokens tie at a point, in groups, and what these are."""
+    logits = views.logits(point)
+    values, others = logits.values, logits.partition.n_others()
+    ties = (others > 0) & ~np.isnan(values)
+    groups = (
+        Group("tie with the maximum", palette.SHARED),
+        Group("the most common logit", palette.MODAL),
+        Group("tie with another token", palette.FEW[1]),
+        Group("alone", palette.REST),
+    )
+    largest, common = (ties & (values == each) for each in (logits.max.value, logits.mode.value))
+    found = Grouping.of("ties here", groups, np.select([largest, common, ties], [0, 1, 2], 3))
+    return _head(CODES, len(values)) + found.codes.astype(np.uint8).tobytes(), _groups(found)
+
+
+def _groups(grouping: Grouping) -> list[dict[str, Any]]:
+    return [
+        {"name": group.name, "colour": group.colour, "tokens": n}
+        for group, n in zip(grouping.groups, grouping.sizes, strict=True)
+    ]
 
 
 def _colourings(explored: Explored) -> list[Grouping]:

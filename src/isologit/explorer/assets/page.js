@@ -83,28 +83,30 @@
     return list;
   };
   const count = (n) => n.toLocaleString("en");
+  const grouped = (title, groups, codes) => {
+    map.colour(codes, groups.map((group) => rgb(group.colour)), groups.map((group) => group.tokens));
+    one("#map-key").replaceChildren(key(groups.map((g) => [g.colour, `${g.name} (${count(g.tokens)})`])));
+    said(`Every token is a dot, coloured by ${title}; where several lie on each other, the smaller group is seen.`);
+  };
+  const scaled = (codes, ends) => {
+    const { scale, last_step: steps, rest } = legend;
+    map.colour(codes, Array.from({ length: 256 }, (_, n) => (n <= steps ? between(scale, n / steps) : rgb(rest))));
+    const [low, high] = [scale[0], scale[scale.length - 1]];
+    one("#map-key").replaceChildren(key([[low, `logit ${ends.low}`], [high, `logit ${ends.high}`]]));
+    said("Every token is a dot, coloured by its logit here, on a linear scale from the least to the largest.");
+  };
   const coloured = async () => {
     const chosen = by;
-    if (chosen < legend.by.length) {
-      const { title, groups } = legend.by[chosen];
-      const { data } = await fetched(`map/groups?by=${chosen}`, CODES);
-      if (chosen !== by) return;
-      const sizes = groups.map((group) => group.tokens);
-      map.colour(data, groups.map((group) => rgb(group.colour)), sizes);
-      one("#map-key").replaceChildren(key(groups.map((g) => [g.colour, `${g.name} (${count(g.tokens)})`])));
-      said(`Every token is a dot, coloured by ${title}; where several lie on each other, the smaller group is seen.`);
-    } else if (here) {
-      const at = here.at;
-      const { data, answer } = await fetched(`map/logits?at=${at}`, CODES);
-      if (chosen !== by || at !== here.at) return;
-      const ends = JSON.parse(answer.headers.get("X-Scale"));
-      const steps = legend.last_step;
-      const colours = Array.from({ length: 256 }, (_, n) => (n <= steps ? between(legend.scale, n / steps) : rgb(legend.rest)));
-      map.colour(data, colours);
-      const last = legend.scale[legend.scale.length - 1];
-      one("#map-key").replaceChildren(key([[legend.scale[0], `logit ${ends.low}`], [last, `logit ${ends.high}`]]));
-      said("Every token is a dot, coloured by its logit here, on a linear scale from the least to the largest.");
-    }
+    const at = here && here.at;
+    const own = chosen - legend.by.length;
+    const path = own < 0 ? `map/groups?by=${chosen}` : `map/${["ties", "logits"][own]}?at=${at}`;
+    const { data, answer } = await fetched(path, CODES);
+    // Only what is still asked for.
+    if (chosen !== by || (own >= 0 && at !== here.at)) return;
+    const told = (name) => JSON.parse(answer.headers.get(name));
+    if (own < 0) grouped(`${legend.by[chosen].title}, as the audit found it`, legend.by[chosen].groups, data);
+    else if (own === 0) grouped("who ties here", told("X-Groups"), data);
+    else scaled(data, told("X-Scale"));
   };
   const started = async () => {
     const place = one("#map");
@@ -126,7 +128,7 @@
     choices.className = "choices";
     choices.setAttribute("role", "group");
     choices.setAttribute("aria-label", "Colour by");
-    [...legend.by.map((each) => each.title), "logit here"].forEach((title, n) => {
+    [...legend.by.map((each) => each.title), "ties here", "logit here"].forEach((title, n) => {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = title;
