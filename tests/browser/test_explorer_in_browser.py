@@ -19,6 +19,7 @@ from isologit.checkpoint.state_file import read_state
 from isologit.demo import checkpoint_path
 from isologit.explorer.points import parse_point
 from isologit.explorer.view import Views
+from isologit.output.mollweide import from_map
 
 pytest.importorskip("dash")
 expect = pytest.importorskip("playwright.sync_api", reason="no playwright").expect
@@ -239,6 +240,32 @@ def test_the_map_draws_every_token_and_is_used_by_keyboard(
         page.get_by_role("button", name=name, exact=True).click()
         what = told.get(name, f"{name}, as the audit found it")
         expect(page.locator("#map-said")).to_contain_text(f"coloured by {what}")
+    watched.is_quiet()
+
+
+def test_a_place_on_the_globe_is_a_direction(context: Any, url: str, views: Views) -> None:
+    watched = Page(context, url)
+    page = watched.page
+    page.get_by_role("button", name="sphere", exact=True).click()
+    page.wait_for_function("isologitMap.lines !== undefined")
+    assert page.evaluate(_WITHOUT_A_DOT) == 0
+    # Where there is no token: by what a click has to give back.
+    x, y = 0.9, -0.7
+    lat, lon = from_map(np.array([x]), np.array([y]), views.explored.sphere.middle)
+    box = page.locator("#map canvas").bounding_box()
+    place = page.evaluate(
+        "([x, y]) => { const m = isologitMap; m.places = m.places.map(() => NaN); return ["
+        "((x - m.x) * m.scale + m.width / 2) / m.ratio, "
+        "((m.y - y) * m.scale + m.height / 2) / m.ratio]; }",
+        [x, y],
+    )
+    page.mouse.click(box["x"] + place[0], box["y"] + place[1])
+    watched.at("latitude ")
+    at = re.search(r"at=sphere:([-\d.]+),([-\d.]+)", page.url)
+    assert at is not None
+    assert [float(at[1]), float(at[2])] == pytest.approx([lat[0], lon[0]], abs=1.5)
+    page.get_by_role("button", name="axes", exact=True).click()
+    page.wait_for_function("isologitMap.lines === undefined")
     watched.is_quiet()
 
 

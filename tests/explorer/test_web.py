@@ -22,12 +22,14 @@ from cli.command import SOURCE, isologit
 from explorer.pages import serving, views_of
 from isologit.checkpoint.state_file import read_state
 from isologit.cli.main import INTERRUPTED
+from isologit.equivalence.axes import coordinates
 from isologit.errors import MissingExtraError, ServerError
 from isologit.explorer.access import CALLBACKS
 from isologit.explorer.data_routes import plain_cell
 from isologit.explorer.map_data import CODES, LAST_STEP, NO_NUMBER, PLACES
 from isologit.explorer.points import parse_point
 from isologit.explorer.view import Views
+from isologit.output.mollweide import from_map
 from tokens.small_tokenizers import byte_level, save
 
 pytest.importorskip("dash")
@@ -106,6 +108,22 @@ def test_all_tokens_are_on_the_map(get: Get, views: Views) -> None:
     found = np.frombuffer(raw[16:], "<f4").reshape(V, 2)
     np.testing.assert_array_equal(found, places[:, :2].astype("<f4"))
     assert np.isnan(found[200]).all()
+
+
+def test_the_globe_has_them_at_their_latitude_and_longitude(get: Get, views: Views) -> None:
+    found = np.frombuffer(get("/map/places?on=sphere").read()[16:], "<f4").reshape(V, 2)
+    sphere = json.loads(get("/map/legend").read())["sphere"]
+    x, y = found.T.astype(np.float64)
+    lat, lon = from_map(x, y, sphere["middle"])
+    axes = views.explored.axes
+    rows = views.explored.subject.head.matrix
+    expected = coordinates(rows, axes, north=2, meridian=1, equinox=3)
+    there = np.arange(V) != 200
+    np.testing.assert_allclose(lat[there], expected[0][there], atol=0.2)
+    apart = (lon[there] - expected[1][there] + 180) % 360 - 180
+    assert np.abs(apart * np.cos(np.radians(lat[there]))).max() < 0.3
+    assert sphere["goes_there"]
+    assert refusal(get, "/map/places?on=plane")[0] == 400
 
 
 def test_the_legend_counts_all_tokens_and_codes_are_its_groups(get: Get) -> None:

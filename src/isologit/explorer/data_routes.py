@@ -44,7 +44,8 @@ def add_routes(server: Flask, views: Views) -> None:
 
     @server.get("/map/places")
     def places() -> Response:
-        return answered(lambda: Response(places_of(views.explored), mimetype=_BYTES))
+        on = request.args.get("on", "axes")
+        return answered(lambda: Response(places_of(views.explored, on), mimetype=_BYTES))
 
     @server.get("/map/legend")
     def legend() -> Response:

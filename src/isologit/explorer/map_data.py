@@ -15,6 +15,7 @@ from isologit.explorer.points import Point
 from isologit.explorer.view import Views
 from isologit.output import palette
 from isologit.output.grouping import Group, Grouping, colourings
+from isologit.output.mollweide import graticule
 from isologit.output.sentences import number
 
 VERSION = 1
@@ -23,21 +24,28 @@ PLACES, CODES = 1, 2
 _HEAD = struct.Struct("<4sHHII")
 #: The last byte of a scale; tokens without a number have `NO_NUMBER`.
 LAST_STEP, NO_NUMBER = 250, 255
+#: The two leading principal axes; the sphere of the seed's coordinates, as Mollweide draws it.
+MAPS = ("axes", "sphere")
 
 
-def places_of(explored: Explored) -> bytes:
-    """Return the places of all tokens on the two leading axes; NaN where a row has none.
+def places_of(explored: Explored, on: str) -> bytes:
+    """Return the places of all tokens on a map, one of `MAPS`; NaN where a row has none.
 
     Raises
     ------
     PointError
-        The places of rows are not known.
+        There is no such map, or the places of rows are not known.
     """
+    if on not in MAPS:
+        raise PointError(f"there is no such map; expected {' or '.join(MAPS)}")
     places = explored.pictured.places
     why = explored.pictured.why_no_places
     if places is None or why is not None:
         raise PointError(f"there is no map: {why}")
-    stored = np.where(np.isfinite(places[:, :2]).all(axis=1, keepdims=True), places[:, :2], np.nan)
+    two = places[:, :2]
+    if on == "sphere":
+        two = np.stack([explored.sphere.x, explored.sphere.y], axis=1)
+    stored = np.where(np.isfinite(two).all(axis=1, keepdims=True), two, np.nan)
     return _head(PLACES, len(stored)) + np.ascontiguousarray(stored, "<f4").tobytes()
 
 
@@ -46,7 +54,7 @@ def map_legend(explored: Explored) -> dict[str, Any]:
     return {
         "tokens": explored.n_tokens,
         "why_not": explored.pictured.why_no_places,
-        "axes": _axes(explored),
+        "sphere": _sphere(explored),
         "scale": list(palette.SCALE),
         "rest": palette.REST,
         "last_step": LAST_STEP,
@@ -115,14 +123,15 @@ def _colourings(explored: Explored) -> list[Grouping]:
     return colourings(explored.pictured)
 
 
-def _axes(explored: Explored) -> list[str]:
-    facts = explored.pictured.places_facts
-    if facts is None or facts.axes is None:
-        return ["principal axis 1", "principal axis 2"]
-    return [
-        f"principal axis {n + 1} ({100 * facts.axes.variance_share[n]:.2f}% of the variance)"
-        for n in range(2)
-    ]
+def _sphere(explored: Explored) -> dict[str, Any] | None:
+    """Return the lines of the globe and what is in the middle; None where there is no map."""
+    if explored.pictured.why_no_places is not None:
+        return None
+    x, y = graticule()
+    found = explored.sphere
+    axes = [found.north, found.meridian, found.equinox]
+    # A click on the map is a pole, whose axes are the seed's.
+    return {"x": x, "y": y, "middle": found.middle, "goes_there": axes == [2, 1, 3]}
 
 
 def _head(kind: int, count: int) -> bytes:

@@ -20,6 +20,7 @@ from isologit.errors import ResultsError, StateError
 from isologit.findings import Audit
 from isologit.output.advice import named_tensor
 from isologit.output.pictured import Pictured
+from isologit.output.sphere_places import SpherePlaces
 from isologit.result_files import SUMMARY, is_results
 from isologit.steps import Arrays
 from isologit.subject import Progress, Settings, Subject, silent
@@ -69,6 +70,11 @@ class Explored:
     def pictured(self) -> Pictured:
         """The tokens as pictures take them."""
         return Pictured.of(self.audit)
+
+    @cached_property
+    def sphere(self) -> SpherePlaces:
+        """Where the tokens lie on the sphere of the seed's axes."""
+        return SpherePlaces.of(self.pictured)
 
     @cached_property
     def _kinds(self) -> Words | None:

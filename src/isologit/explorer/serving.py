@@ -1,5 +1,6 @@
 """Serving the explorer: on which address, to whom, and until it is closed."""
 
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ def make_server(
 
     from isologit.explorer.web import make_app, policy
 
+    # That requests wait for each other is no news to who runs a page for one.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     app, token = make_app(views, prefix), new_token()

@@ -22,13 +22,13 @@ from isologit.output.grouping import Grouping, colourings, in_cluster
 from isologit.output.hover import MarkTexts
 from isologit.output.mollweide import from_map, from_middle, graticule, on_map
 from isologit.output.pictured import Mask, Pictured
+from isologit.output.sphere_places import SpherePlaces
 from isologit.output.thinning import Marks, thinned
 
 _MAP_HEIGHT = 560
 _LINES = "rgba(123, 126, 152, 0.45)"
 # Those that have a number on the map.
 _PARALLELS = (-60, -30, 0, 30, 60)
-_SEED_AXES = (2, 1, 3)
 
 
 def vocabulary_map(audit: Pictured) -> Drawing:
@@ -72,23 +72,16 @@ def vocabulary_map(audit: Pictured) -> Drawing:
 def sphere(audit: Pictured) -> Drawing:
     """Return the tokens by latitude and longitude on the sphere of three principal axes.
 
-    North, meridian and equinox are the axes of the pole that the audit was given, if these are
-    among the three that places are known of; else the seed's: 2, 1 and 3.
+    Which axes these are is in `SpherePlaces`.
 
     Raises
     ------
     ValueError
         The places of rows are not known.
     """
-    places = _places(audit)
-    reference = audit.findings.reference
-    axes = tuple(reference.axes or _SEED_AXES)
-    usable = sorted(abs(n) for n in axes) == [1, 2, 3]
-    north, meridian, equinox = axes if usable else _SEED_AXES
-    components = [np.sign(n) * places[:, abs(n) - 1] for n in (meridian, equinox, north)]
-    lat, lon, _ = on_sphere(*components)
-    middle = 180.0 if _mostly_behind(components[0]) else 0.0
-    x, y = on_map(lat, lon, middle)
+    found = SpherePlaces.of(audit)
+    reference, usable = audit.findings.reference, found.are_the_poles
+    components, lat, lon, middle = found.components, found.lat, found.lon, found.middle
 
     marked, note = None, ""
     cluster = in_cluster(audit) & np.isfinite(lat)
@@ -102,7 +95,8 @@ def sphere(audit: Pictured) -> Drawing:
         note = f" The pole's axes, {reference.axes}, are others, so it is not marked."
     if marked is not None and not np.isfinite([marked.x, marked.y]).all():
         marked = None
-    drawn = _drawn(audit, x, y, None if marked is None else marked.on_map(middle), middle)
+    on = None if marked is None else marked.on_map(middle)
+    drawn = _drawn(audit, found.x, found.y, on, middle)
     _draw_graticule(drawn.figure, middle)
     rows = [
         (each.title, group.name, f"{n:,}", *_direction(components, each.codes == code))
@@ -121,7 +115,8 @@ def sphere(audit: Pictured) -> Drawing:
         f"{_middle_half(lat)} and longitudes {_middle_half(from_middle(lon, middle), middle)}; "
         f"{drawn.by_class}.{where}",
         caption=f"Directions of rows in the seed line's coordinates: north is principal axis "
-        f"{north}, the meridian axis {meridian}, the equinox axis {equinox}, and longitude "
+        f"{found.north}, the meridian axis {found.meridian}, the equinox axis {found.equinox}, and "
+        f"longitude "
         f"{middle:g}° is in the middle; equal areas are equal (Mollweide). Which way an axis "
         f"points is a convention. {drawn.reduced}{note} {_ways(drawn.colourings)}",
         heads=("by", "group", "tokens", "latitude of the mean", "longitude of the mean"),
@@ -275,11 +270,6 @@ def _places(audit: Pictured) -> Float64s:
     if audit.places is None:
         raise ValueError(audit.why_no_places)
     return audit.places
-
-
-def _mostly_behind(along_meridian: Float64s) -> bool:
-    finite = along_meridian[np.isfinite(along_meridian)]
-    return len(finite) > 0 and float(np.median(finite)) < 0
 
 
 def _axis_title(audit: Pictured, n: int) -> str:

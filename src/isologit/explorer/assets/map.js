@@ -44,12 +44,12 @@
   };
 
   class TokenMap {
-    // element: an empty one with a size. places: of `opened`. picked, hovered: called with an id.
-    constructor(element, places, { picked, hovered, axes }) {
+    // element: an empty one with a size. places: of `opened`. hovered: called with an id, −1 of none.
+    // picked: called with an id, or with −1 and the place where there is none.
+    constructor(element, places, { picked, hovered }) {
       this.element = element;
       this.places = places;
       this.n = places.length / 2;
-      this.axes = axes;
       this.picked = picked;
       this.hovered = hovered;
       this.canvas = document.createElement("canvas");
@@ -109,6 +109,13 @@
       this.redraw();
     }
 
+    // Lines are those of a globe, with null between them: there are no ticks then.
+    place(places, lines) {
+      this.places = places;
+      this.lines = lines;
+      this.reset();
+    }
+
     redraw() {
       if (this.asked) return;
       this.asked = true;
@@ -155,6 +162,35 @@
       context.font = `${12 * ratio}px ${style.fontFamily}`;
       context.fillStyle = style.color;
       context.textAlign = "center";
+      if (this.lines) this.globe();
+      else this.scales(context, ratio);
+      context.lineWidth = 1.5 * ratio;
+      context.strokeStyle = style.color;
+      for (const i of this.seen) this.ring(i, 4);
+      if (this.own >= 0) {
+        context.lineWidth = 2.5 * ratio;
+        this.ring(this.own, 8);
+      }
+    }
+
+    globe() {
+      const { context } = this;
+      const { x, y } = this.lines;
+      context.lineWidth = this.ratio;
+      context.strokeStyle = "rgba(123, 126, 152, 0.45)";
+      context.beginPath();
+      let on = false;
+      for (let n = 0; n < x.length; n += 1) {
+        const place = [(x[n] - this.x) * this.scale + this.width / 2, (this.y - y[n]) * this.scale + this.height / 2];
+        if (x[n] === null) on = false;
+        else if (on) context.lineTo(...place);
+        else context.moveTo(...place);
+        on = x[n] !== null;
+      }
+      context.stroke();
+    }
+
+    scales(context, ratio) {
       const [w, h] = [this.width / 2 / this.scale, this.height / 2 / this.scale];
       for (const [value, text] of ticks(this.x - w, this.x + w)) {
         const x = (value - this.x) * this.scale + this.width / 2;
@@ -166,13 +202,6 @@
         const y = (this.y - value) * this.scale + this.height / 2;
         context.fillRect(0, y, 4 * ratio, ratio);
         context.fillText(text, 7 * ratio, y + 4 * ratio);
-      }
-      context.lineWidth = 1.5 * ratio;
-      context.strokeStyle = style.color;
-      for (const i of this.seen) this.ring(i, 4);
-      if (this.own >= 0) {
-        context.lineWidth = 2.5 * ratio;
-        this.ring(this.own, 8);
       }
     }
 
@@ -271,8 +300,9 @@
       const release = (event) => {
         const was = held.delete(event.pointerId);
         if (!was || event.type !== "pointerup" || moved > 5 * this.ratio) return;
-        const found = this.nearest(...place(event), 10 * this.ratio);
-        if (found >= 0) this.picked(found);
+        const [x, y] = place(event);
+        const on = [this.x + (x - this.width / 2) / this.scale, this.y - (y - this.height / 2) / this.scale];
+        this.picked(this.nearest(x, y, 10 * this.ratio), ...on);
       };
       canvas.addEventListener("pointerup", release);
       canvas.addEventListener("pointercancel", release);

@@ -108,6 +108,34 @@
     else if (own === 0) grouped("who ties here", told("X-Groups"), data);
     else scaled(data, told("X-Scale"));
   };
+  // A place between the tokens of the globe is a direction too.
+  const picked = (token, x, y) => {
+    if (token >= 0) go(`token:${token}`);
+    else if (on === "sphere" && legend.sphere.goes_there && x * x / 4 + y * y < 1) {
+      const theta = Math.asin(y);
+      const lat = Math.asin((2 * theta + Math.sin(2 * theta)) / Math.PI) * (180 / Math.PI);
+      const lon = (((90 * x) / Math.cos(theta) + legend.sphere.middle + 540) % 360) - 180;
+      go(`sphere:${+lat.toFixed(3)},${+lon.toFixed(3)}`);
+    }
+  };
+  let on = "axes";
+  const placed = async () => {
+    const chosen = on;
+    const { data } = await fetched(`map/places?on=${chosen}`, PLACES);
+    if (chosen === on) map.place(data, chosen === "sphere" ? legend.sphere : undefined);
+  };
+  const pressable = (choices, each, action) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = each;
+    button.className = "choice";
+    button.setAttribute("aria-pressed", String(!choices.children.length));
+    button.addEventListener("click", () => {
+      [...choices.children].forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+      action();
+    });
+    choices.append(button);
+  };
   const started = async () => {
     const place = one("#map");
     legend = await fetched("map/legend");
@@ -117,7 +145,7 @@
       return;
     }
     const { data } = await fetched("map/places", PLACES);
-    map = new TokenMap(place, data, { picked: (token) => go(`token:${token}`), hovered, axes: legend.axes });
+    map = new TokenMap(place, data, { picked, hovered });
     window.isologitMap = map;
     const tip = document.createElement("div");
     tip.id = "map-tip";
@@ -128,19 +156,21 @@
     choices.className = "choices";
     choices.setAttribute("role", "group");
     choices.setAttribute("aria-label", "Colour by");
-    [...legend.by.map((each) => each.title), "ties here", "logit here"].forEach((title, n) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = title;
-      button.className = "choice";
-      button.setAttribute("aria-pressed", String(n === by));
-      button.addEventListener("click", () => {
+    [...legend.by.map((each) => each.title), "ties here", "logit here"].forEach((title, n) =>
+      pressable(choices, title, () => {
         by = n;
-        [...choices.children].forEach((each, m) => each.setAttribute("aria-pressed", String(m === n)));
         coloured();
+      }),
+    );
+    const maps = document.createElement("div");
+    maps.className = "choices";
+    maps.setAttribute("role", "group");
+    maps.setAttribute("aria-label", "Map");
+    for (const name of ["axes", "sphere"])
+      pressable(maps, name, () => {
+        on = name;
+        placed();
       });
-      choices.append(button);
-    });
     const tools = document.createElement("div");
     tools.className = "choices";
     for (const [text, name, does] of [
@@ -158,7 +188,7 @@
     }
     const legendPlace = document.createElement("div");
     legendPlace.id = "map-key";
-    controls.replaceChildren(choices, tools, legendPlace);
+    controls.replaceChildren(maps, choices, tools, legendPlace);
     await coloured();
     marked();
   };
