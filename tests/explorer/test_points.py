@@ -130,6 +130,23 @@ def test_an_address_that_asks_for_nothing_that_is_there_is_refused(query: str) -
         parse_query(query)
 
 
+def test_what_was_looked_at_is_seen_once_one_goes_on() -> None:
+    one, two, three = (Point(TokenPoint(n)) for n in (1, 2, 3))
+    asked = Asked(one).moved_to(two)
+    assert (asked.at, asked.seen, asked.visited) == (two, (one,), (one, two))
+    # What is looked at again is not among what was seen before; nor is it counted twice.
+    again = asked.moved_to(three).moved_to(one)
+    assert (again.at, again.seen, again.visited) == (one, (two, three), (two, three, one))
+    assert Asked().moved_to(one) == Asked(one)
+    many = Asked()
+    for n in range(MOST_SEEN + 10):
+        many = many.moved_to(Point(TokenPoint(n)))
+    # The last are kept.
+    assert many.seen == tuple(Point(TokenPoint(n)) for n in range(9, MOST_SEEN + 9))
+    assert parse_query(many.query()) == many
+    assert len(many.visited) == MOST_SEEN + 1
+
+
 def test_an_empty_address_asks_for_nothing_and_other_keys_are_left_alone() -> None:
     assert parse_query("") == parse_query("?") == parse_query("?at=&x=1") == Asked()
     assert parse_query("?seen=token:1~token:1").seen == (Point(TokenPoint(1)),)

@@ -167,15 +167,17 @@ class Guard:
         return [page]
 
     def _place(self, environ: Environ) -> str:
-        """Return what was asked for, without the token."""
-        # Of one slash: two would name a host.
-        path = quote(str(environ.get("PATH_INFO", "")).lstrip("/"), safe="/")
+        """Return the way to what was asked for, without the token.
+
+        From where it is: a proxy adds its own path to a whole one, which has it already.
+        """
+        last = quote(str(environ.get("PATH_INFO", "")).rpartition("/")[2], safe="")
         query = "&".join(
             f"{quote(name)}={quote(value, safe=':,()!~')}"
             for name, value in _pairs(environ)
             if name != _TOKEN
         )
-        return f"{self.prefix}{path}{'?' if query else ''}{query}"
+        return f"./{last}{'?' if query else ''}{query}"
 
     def _say(self, start_response: StartResponse, status: HTTPStatus, text: str) -> Iterable[bytes]:
         page = _PAGE.format(title=f"{status} {status.phrase}", text=text).encode()
