@@ -71,7 +71,7 @@ def asked(views: Views, model: Path, text: str) -> tuple[Any, bool]:
         "cluster": Members(cluster.token_ids, "the audit"),
         "sphere:10,20": Pole(10.0, 20.0),
         "sphere:-5,3.5,2": Pole(-5.0, 3.5, 2.0),
-        "state:2": FileState(stored[2], "states.npy"),
+        "state:2": FileState(stored[2], str(model.parent / "states.npy")),
     }
     return of[bare], text.endswith("!rim")
 
@@ -107,6 +107,30 @@ def test_figures_are_those_of_classes(views: Views, model: Path, text: str) -> N
         # The centroid of a class has the state of a token's row, and another name.
         assert found.state == expected.state
         assert found.own_class == expected.own_class
+
+
+def test_logits_are_kept_as_they_are(tmp_path: Path) -> None:
+    values = rows()
+    values[5] *= 1e6
+    path = write_llama(tmp_path / "m", values, "f32")
+    expected, arrays = classes(str(path), at=5)
+    views = Views(opened(path))
+    assert arrays.logits is not None
+    np.testing.assert_array_equal(views.logits(at("token:5")).values, arrays.logits.values)
+    assert views.view(at("token:5"), 5).logits == expected.logits
+
+
+def test_what_a_reader_has_to_know_is_said(views: Views, model: Path) -> None:
+    place, _ = asked(views, model, "state:2")
+    expected, _ = classes(str(model), at=place)
+    found = views.view(at("state:2"), 5)
+    assert found.notes
+    assert set(found.notes) == {n for n in expected.notes if "norm" in n or "rounded" in n}
+    assert found.claims == {
+        **dict.fromkeys(("state", "logits", "own_class", "top", "histogram"), "exact"),
+        "class_rows": "exact",
+        "greedy": "certified bound",
+    }
 
 
 @pytest.mark.parametrize("text", ["token:5", "class:7", "sphere:10,20", "state:1", "token:5!rim"])
@@ -151,7 +175,13 @@ def test_the_histogram_holds_every_logit(views: Views) -> None:
     edges = (found.first + np.arange(len(found.counts) + 1)) * found.width
     np.testing.assert_array_equal(np.histogram(logits, edges)[0], found.counts)
     assert sum(found.counts) + found.left_out == V
-    for place, value in ((found.maximum, logits.max()), (found.own, logits[5])):
+    common = views.logits(at("token:5")).mode.value
+    assert common != logits.max()
+    for place, value in (
+        (found.maximum, logits.max()),
+        (found.modal, common),
+        (found.own, logits[5]),
+    ):
         assert place is not None
         assert edges[place] <= value < edges[place + 1]
     assert views.view(at("cluster"), 1).histogram.own is None  # type: ignore[union-attr]
@@ -217,6 +247,8 @@ def test_what_states_leave_together_is_their_meet(views: Views) -> None:
     assert views.visited(()).said == "No state has been looked at yet."
     # The row class can never be parted.
     assert found.rows_classes >= 1
+    (one,) = points[:1]
+    assert not views.visited((one,)).told_apart_all
     many = tuple(at(f"token:{n}") for n in range(40))
     after = views.visited(many)
     assert after.told_apart_all == (after.rows_classes == after.classes)

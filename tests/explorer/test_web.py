@@ -280,6 +280,16 @@ def test_token_texts_stay_text(get: Get, views: Views) -> None:
     assert "dangerously" not in json.dumps(found)
 
 
+def test_the_name_of_a_model_stays_text(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    from isologit.explorer.web import make_app
+
+    views = views_of(write_llama(tmp_path / name, gaussian(50, 8, seed=1)))
+    page = make_app(views).server.test_client().get("/").get_data(as_text=True)
+    assert "<img" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;: isologit explorer</title>" in page
+
+
 @pytest.mark.parametrize("search", ["?at=x", "?at=token:999", "?top=0", "?at=state:7"])
 def test_an_address_that_is_wrong_leaves_the_page_and_says_why(get: Get, search: str) -> None:
     found = callback(get, search)

@@ -150,7 +150,7 @@ def histogram_key(found: Histogram | None) -> Component:
     ):
         told.setdefault(at, []).append((text, name))
     parts = [
-        (" and ".join(text for text, _ in each), each[-1][1])
+        (", ".join(text for text, _ in each), each[-1][1])
         for at, each in told.items()
         if at is not None
     ]

@@ -1,6 +1,7 @@
 """The page of the explorer: a Dash application whose only state is its address."""
 
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def make_app(views: Views, prefix: str = "/") -> Dash:
         assets_folder=str(_assets()),
         requests_pathname_prefix=prefix,
         routes_pathname_prefix="/",
-        title=f"{seen(explored.findings.model.name)}: isologit explorer",
+        # Dash puts it into the page as it is.
+        title=escape(f"{seen(explored.findings.model.name)}: isologit explorer"),
         update_title="",
         # Dash looks for pages and serves its callbacks to language models; neither is meant.
         use_pages=False,
