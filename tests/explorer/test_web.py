@@ -23,7 +23,7 @@ from explorer.pages import serving, views_of
 from isologit.checkpoint.state_file import read_state
 from isologit.cli.main import INTERRUPTED
 from isologit.equivalence.axes import coordinates
-from isologit.errors import MissingExtraError, ServerError
+from isologit.errors import CheckpointNotFoundError, MissingExtraError, ServerError, StateError
 from isologit.explorer.access import CALLBACKS
 from isologit.explorer.data_routes import plain_cell
 from isologit.explorer.map_data import CODES, LAST_STEP, NO_NUMBER, PLACES
@@ -264,6 +264,9 @@ def test_a_view_says_what_holds_at_the_point(get: Get, views: Views) -> None:
     view = views.view(parse_point("token:7"), 20)
     verdict = found["verdict"]["children"]
     assert f"{view.logits.distinct} distinct logits in bfloat16" in verdict
+    classes = json.dumps(found["classes"])
+    assert f"{view.logits.mode.n_tokens} token" in classes
+    assert view.logits.top[1].hex in classes
     assert "still not told apart after 2 states" in json.dumps(found["visited"])
     assert found["here"]["data"] == {"at": "token:7", "token": 7, "seen": [7]}
     # What is drawn is sent, and not what is counted.
@@ -326,6 +329,15 @@ def test_a_port_that_is_taken_is_said(model: Path) -> None:
     assert ran.code == ServerError.exit_code
     assert f"cannot listen on 127.0.0.1:{port}" in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_what_will_not_open_is_said_before_anything_is_served(model: Path, tmp_path: Path) -> None:
+    ran = isologit("explore", tmp_path / "absent", "--no-browser", "--port", "0")
+    assert (ran.code, ran.out) == (CheckpointNotFoundError.exit_code, "")
+    np.save(tmp_path / "s.npy", np.ones((2, D + 1)))
+    ran = isologit("explore", model, "--state", tmp_path / "s.npy", "--no-browser", "--port", "0")
+    assert (ran.code, ran.out) == (StateError.exit_code, "")
+    assert "2 states of 13 values; this model's hidden state has 12" in ran.err
 
 
 def test_an_address_of_another_machine_is_said(model: Path) -> None:

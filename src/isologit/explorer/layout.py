@@ -189,6 +189,7 @@ def _shown() -> Component:
                 ]
             ),
             html.Section([html.H3("Largest logits"), html.Div(id="top")]),
+            html.Section([html.H3("Classes of one logit"), html.Div(id="classes")]),
             html.Section([html.H3("The state"), html.Div(id="state")]),
             html.Section([html.H3("Is greedy decoding certain here?"), html.Div(id="greedy")]),
             html.Section([html.H3("Why tokens tie"), html.Div(id="ties")]),

@@ -164,6 +164,28 @@ def histogram_key(found: Histogram | None) -> Component:
     )
 
 
+def classes(view: View, n_tokens: int) -> Component:
+    """Return the classes of tokens with one logit: the largest, and how many are of each size."""
+    logits = view.logits
+    told: list[Component] = []
+    if view.own_class is not None:
+        lines = sentences.own_class(view.own_class, view.state, logits.dtype, n_tokens)
+        told.append(html.P(seen(f"{lines[0]}.")))
+    if logits.distinct:
+        found = view.class_rows
+        told.append(
+            html.P(
+                f"The {counted(found.n_tokens, 'token')} of the largest class have "
+                f"{counted(found.distinct, 'distinct row')}."
+            )
+        )
+    tables = (
+        report_sections.most_common(logits, "logit"),
+        report_sections.multiplicities(logits, "logit"),
+    )
+    return html.Div([*told, html.Div([table(each) for each in tables], className="pair")])
+
+
 def top(view: View, asked: Asked) -> Component:
     """Return the largest logits, token by token."""
     rows = [

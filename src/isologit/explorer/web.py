@@ -115,6 +115,7 @@ def _add_callbacks(app: Dash, views: Views, prefix: str) -> None:
         Output("histogram", "figure"),
         Output("histogram-key", "children"),
         Output("top", "children"),
+        Output("classes", "children"),
         Output("state", "children"),
         Output("greedy", "children"),
         Output("visited", "children"),
@@ -134,7 +135,7 @@ def _add_callbacks(app: Dash, views: Views, prefix: str) -> None:
             view = views.view(at, asked.top)
             met = views.visited(asked.visited)
         except IsologitError as error:
-            return (told(error), *[no_update] * 14)
+            return (told(error), *[no_update] * 15)
         mixed = at.at if isinstance(at.at, MixPoint) else None
         share = 0.0 if mixed is None else mixed.thousandths / 10
         return (
@@ -144,6 +145,7 @@ def _add_callbacks(app: Dash, views: Views, prefix: str) -> None:
             panels.histogram(view.histogram, view),
             panels.histogram_key(view.histogram),
             panels.top(view, asked),
+            panels.classes(view, views.explored.n_tokens),
             panels.state(view),
             panels.greedy(view),
             panels.visited(met, asked, [title(views.explored, each) for each in asked.visited]),
