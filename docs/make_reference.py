@@ -124,8 +124,9 @@ def documents() -> dict[str, list[type[Record]]]:
     for module in pkgutil.iter_modules(isologit.__path__, "isologit."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    # What a page exports and no command prints.
+    # What a page exports and no command prints; and what lies deeper.
     importlib.import_module("isologit.explorer.records")
+    importlib.import_module("isologit.census.summary")
     found: dict[str, list[type[Record]]] = {}
     for record in _descendants(Record):
         name = getattr(_field(record, "schema"), "default", None)

@@ -1,5 +1,7 @@
 """The main job: the seed's analysis of a checkpoint, in the seed's order, without printing."""
 
+from concurrent.futures import Future
+
 import numpy as np
 
 from isologit import certificates, clusters, explaining, reachable_states, steps, token_steps
@@ -19,6 +21,7 @@ from isologit.subject import (
     open_subject,
     silent,
 )
+from isologit.token_steps import Tokens
 
 # Of each class; `classes --explain` lists them.
 _TIES_LISTED = 50
@@ -59,13 +62,17 @@ def audit_of(
     pole: Pole | None = None,
     members: Members | None = None,
     reachable: bool = False,
+    reading: "Future[Tokens] | None" = None,
     progress: Progress = silent,
 ) -> tuple[Audit, Arrays]:
-    """Run the whole analysis on an opened checkpoint; see `audit`."""
+    """Run the whole analysis on an opened checkpoint; see `audit`.
+
+    `reading` is who its rows are, or will be, where that is being found out already.
+    """
     matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
     # Checked before the passes over W, so that a wrong list costs nothing.
     given = None if members is None else clusters.checked_members(members, matrix.n_tokens)
-    reading = token_steps.begin_reading(subject)
+    reading = reading or token_steps.begin_reading(subject)
 
     progress("row classes")
     rows = row_classes(matrix, subject.head.bias)

@@ -1,5 +1,7 @@
 """The smaller job: row classes, and logit classes at one state or at many, without printing."""
 
+from concurrent.futures import Future
+
 from isologit import certificates, clusters, explaining, reachable_states, steps, token_steps
 from isologit.across_states import AcrossStates, HowFar, across_states
 from isologit.checkpoint.state_file import StoredStates
@@ -24,6 +26,7 @@ from isologit.subject import (
     open_subject,
     silent,
 )
+from isologit.token_steps import Tokens
 
 At = Members | Pole | FileState | StoredStates | RandomStates | int | None
 
@@ -77,9 +80,13 @@ def classes_of(
     reachable: bool = False,
     how_far: HowFar | None = None,
     explain_top: int | None = None,
+    reading: "Future[Tokens] | None" = None,
     progress: Progress = silent,
 ) -> tuple[Classes, Arrays]:
-    """Find the classes of an opened checkpoint; see `classes`."""
+    """Find the classes of an opened checkpoint; see `classes`.
+
+    `reading` is who its rows are, or will be, where that is being found out already.
+    """
     matrix, arithmetic = subject.head.matrix, subject.settings.arithmetic
     state = cluster = axes = None
     if isinstance(at, Members):
@@ -90,7 +97,7 @@ def classes_of(
         state = file_state(at.values, matrix.width, matrix.format, at.where)
     elif isinstance(at, int):
         state = token_state(matrix, at)
-    reading = token_steps.begin_reading(subject)
+    reading = reading or token_steps.begin_reading(subject)
     progress("row classes")
     rows = row_classes(matrix, subject.head.bias)
     norms = arithmetic.norms(matrix, matrix.format).values

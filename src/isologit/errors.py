@@ -17,6 +17,7 @@ line. Nothing outside this file derives from `IsologitError`.
     │   ├── ConfigError               12   config.json that cannot be used
     │   ├── ChangedFileError          28   a file that was changed while it was analysed
     │   ├── UnsafePickleError         36   a pickle that asks for code to be run
+    │   ├── StoreError                44   an object store that does not give a model out
     │   └── HubError               a model of the Hugging Face hub
     │       ├── HubModelNotFoundError 29   no such model, revision or file
     │       ├── HubAccessError        30   private, or the token was refused
@@ -41,7 +42,10 @@ line. Nothing outside this file derives from `IsologitError`.
     │   ├── PolicyError               39   a policy that cannot be read
     │   ├── ResultsError              40   a result directory, or progress, not read as one
     │   ├── SelectionError            41   nothing to export, or not from what is there
-    │   └── PointError                42   a point of the explorer that is none
+    │   ├── PointError                42   a point of the explorer that is none
+    │   ├── ListFileError             45   a list of models that cannot be read as one
+    │   └── EmptyListError            46   a list, or a pattern, that names no model
+    ├── FailedModelsError             47   some models of a census failed; each has a row
     ├── OutputError                what is written
     │   ├── OutputExistsError         22   the directory is there already
     │   └── OutputWriteError          23   the disk refused (full, read-only)
@@ -50,7 +54,8 @@ line. Nothing outside this file derives from `IsologitError`.
         ├── DeviceError               25   a device that is not there
         ├── FloatingPointModeError    26   the processor rounds otherwise than IEEE 754
         ├── NoCompilerError           27   NUMBA_DISABLE_JIT is set
-        └── ServerError               43   an address that cannot be listened on
+        ├── ServerError               43   an address that cannot be listened on
+        └── WorkersError              48   workers that cannot be had, or are not isologit's
 """
 
 from typing import ClassVar
@@ -94,6 +99,12 @@ class ChangedFileError(CheckpointError):
     """A file was changed while it was analysed."""
 
     exit_code = 28
+
+
+class StoreError(CheckpointError):
+    """An object store does not give a model's bytes out, or cannot be reached."""
+
+    exit_code = 44
 
 
 class HubError(CheckpointError):
@@ -282,6 +293,24 @@ class PointError(InputError):
     exit_code = 42
 
 
+class ListFileError(InputError):
+    """A list of models cannot be read as one."""
+
+    exit_code = 45
+
+
+class EmptyListError(InputError):
+    """A list, or a pattern, names no model."""
+
+    exit_code = 46
+
+
+class FailedModelsError(IsologitError):
+    """Some models of a census failed; each has a row with its error, and the rest were done."""
+
+    exit_code = 47
+
+
 class OutputError(IsologitError):
     """Something could not be written."""
 
@@ -330,3 +359,9 @@ class ServerError(BackendError):
     """The explorer cannot listen where it was asked to."""
 
     exit_code = 43
+
+
+class WorkersError(BackendError):
+    """Workers of a census cannot be had, or have another isologit."""
+
+    exit_code = 48

@@ -1,6 +1,7 @@
 """The job of ``gap``: tokens that nothing the final norm outputs tells apart by more than a gap."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +32,7 @@ from isologit.gap_findings import (
     TokenTwins,
 )
 from isologit.subject import Progress, Settings, Subject, head_facts, open_subject, silent
+from isologit.token_steps import Tokens
 from isologit.tokens.table import TokenTable
 from isologit.tokens.text import LONGEST_NAMED
 from isologit.twin_finder import NormKind, TwinFinder, gap_of, gap_pairs
@@ -106,14 +108,18 @@ def near_twins_of(
     assume: NormKind | None = None,
     limit: int | None = 20,
     most_entries: int = MOST_ENTRIES,
+    reading: "Future[Tokens] | None" = None,
     progress: Progress = silent,
 ) -> GapFindings:
-    """Find the near twins of an opened checkpoint; see `near_twins`."""
+    """Find the near twins of an opened checkpoint; see `near_twins`.
+
+    `reading` is who its rows are, or will be, where that is being found out already.
+    """
     head = subject.head
     if token_ids:
         token_id_list(list(token_ids), head.matrix.n_tokens, "--token")
     gap, norm = gap_of(subject, assume)
-    reading = token_steps.begin_reading(subject)
+    reading = reading or token_steps.begin_reading(subject)
     progress("row classes")
     rows = row_classes(head.matrix, head.bias)
     finder = TwinFinder.among(gap, rows, subject)

@@ -81,6 +81,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "figures.json").write_text(json.dumps(figures))
     members = cluster_tensors(range(20, 30), len(values))
     write_cluster(folder / "members.safetensors", members)
+    (folder / "models.txt").write_text("model\nodd\n")
     (folder / "policy.toml").write_text(
         "[rules]\ntemplate-tokens-trained = true\nno-nonfinite-rows = true\n"
     )
@@ -101,6 +102,7 @@ COMMANDS = {
     "tokens": ["tokens model --evidence", "tokens odd --category special"],
     "diff": ["diff model odd", "diff model odd model"],
     "check": ["check odd --policy policy.toml"],
+    "census": ["census models.txt -o census --workers 1", "census models.txt -o census"],
     "reproduce": ["reproduce odd --figures figures.json --entry m"],
 }
 

@@ -398,9 +398,10 @@ def test_every_error_class_of_a_user_s_making_is_tried() -> None:
     # tests/test_reproduce.py tries the one, with the command that it is of; tests/cli/test_main.py
     # the other, which needs a file that changes meanwhile; tests/hub those that need a hub; and
     # tests/cli/test_check.py and test_export.py those of their commands, and tests/explorer that of
-    # a page.
+    # a page, tests/census those of lists, and tests/checkpoint that of stores.
     elsewhere = {errors.PublishedFiguresError, errors.ChangedFileError, errors.CacheBoundError}
     elsewhere |= {errors.PolicyError, errors.SelectionError, errors.PointError}
+    elsewhere |= {errors.ListFileError, errors.EmptyListError, errors.StoreError}
     elsewhere |= {cls for cls in classes if issubclass(cls, errors.HubError)}
     assert {case.error for case in CASES} == classes - elsewhere
 

@@ -77,6 +77,20 @@ def is_slice(name: str) -> bool:
     return _SLICE.fullmatch(name) is not None
 
 
+def is_whole_model(name: str) -> bool:
+    """Whether a file's name says that it may be opened as a model: itself, or its first GGUF part.
+
+    Not so the other shards of a model, nor an optimizer's state.
+    """
+    path = PurePosixPath(name)
+    if path.suffix.lower() not in READ_SUFFIXES or is_slice(path.name):
+        return False
+    part = _SHARD.search(path.name)
+    if part is not None:
+        return part[3] == "gguf" and int(part[1]) == 1
+    return _NO_WEIGHTS.match(path.name) is None
+
+
 def shards_beside(name: str) -> tuple[str, ...]:
     """Return the names of all parts of a model of which one is given, in order.
 

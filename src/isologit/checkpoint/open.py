@@ -42,7 +42,8 @@ def open_checkpoint(spec: str | Path, arrived: Arrived = nothing) -> Checkpoint:
     ----------
     spec
         A file, or a directory as the Hugging Face hub lays it out; or ``org/name[@revision]`` or
-        ``hf://org/name[@revision]``, a model of the hub. An existing path goes first.
+        ``hf://org/name[@revision]``, a model of the hub; or an address of an object store that
+        fsspec knows, as ``s3://bucket/model``. An existing path goes first.
         ``config.json`` in the directory, or beside the file, is read too.
     arrived
         Called with how far a tensor of a hub model has been fetched.
@@ -63,12 +64,18 @@ def open_checkpoint(spec: str | Path, arrived: Arrived = nothing) -> Checkpoint:
         ``config.json`` is not a JSON object.
     MissingExtraError
         A torch pickle, and torch is not installed.
-    HubError
-        The hub does not give the model out, or cannot be reached.
+    HubError, StoreError
+        The hub, or the store, does not give the model out, or cannot be reached.
     """
     path, kind = Path(spec), _kind(Path(spec), str(spec))
     if kind is not None:
         return _open_local(path, str(spec), kind)
+    if "://" in str(spec):
+        # Not at the top, as the hub's below.
+        from isologit.checkpoint.store import is_store_url, open_store_checkpoint
+
+        if is_store_url(str(spec)):
+            return open_store_checkpoint(str(spec))
     model = parse_hub_spec(str(spec)) if isinstance(spec, str) else None
     if model is None or looks_local(str(spec)):
         raise CheckpointNotFoundError(

@@ -24,7 +24,7 @@ from isologit.errors import TensorNotFoundError, TensorShapeError
 from isologit.numerics.formats import Format
 from isologit.numerics.stored import Matrix, Vector
 
-Source = Literal["file", "directory", "hub"]
+Source = Literal["file", "directory", "hub", "store"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,12 @@ class Checkpoint:
     spec
         What the user wrote.
     source
-        Whether that is a file, a directory, or a model of the hub.
+        Whether that is a file, a directory, a model of the hub, or of an object store.
     name
         A short name to show.
     revision
-        The commit, where it is a hub's or lies in a hub cache; else None.
+        The commit, where it is a hub's or lies in a hub cache; of a store a digest of what that
+        says of the files' versions; else None.
     tensors
         Every tensor of every file, by name. Those of a hub's shards are looked up in their headers
         as they are asked for.

@@ -34,6 +34,7 @@ COMMANDS = {
     "check": "A gate for releases: exits with 1 where a rule is broken.",
     "export": "Masks and lists that servers take as they are.",
     "explore": "A local page to point at any hidden state.",
+    "census": "Many checkpoints, each audited once, into one dataset.",
     "report": "The page of an earlier audit again.",
     "reproduce": "The seed's published figures beside this model's.",
     "cache": "What has been fetched of hub models: list it, remove it.",

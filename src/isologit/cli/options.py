@@ -40,6 +40,14 @@ role_option = click.option(
     show_default=True,
     help="The unembedding matrix, or the input embedding.",
 )
+
+
+def dtype_option(help_: str) -> Callable[[_F], _F]:
+    """Return ``--dtype``, with what it means there."""
+    names = "|".join(f.name for f in FORMATS)
+    return click.option("--dtype", type=_DTYPES, metavar=names, help=help_)
+
+
 tokenizer_option = click.option(
     "--tokenizer",
     metavar="FILE|DIR|MODEL|bytes",
@@ -124,12 +132,7 @@ def _with_options(
         [
             tensor_option,
             role_option,
-            click.option(
-                "--dtype",
-                type=_DTYPES,
-                metavar="|".join(f.name for f in FORMATS),
-                help=dtype_help,
-            ),
+            dtype_option(dtype_help),
             click.option(
                 "--arithmetic",
                 default="exact",

@@ -52,7 +52,7 @@ def token_columns(arrays: Arrays) -> pa.Table:
         "token_id": np.arange(n_tokens, dtype=np.int32),
         **_class_columns("row_class", arrays.rows.bits),
     }
-    if _coarser(arrays):
+    if coarser(arrays):
         numbers |= _class_columns("row_value_class", arrays.rows.values)
     if arrays.norms is not None:
         numbers["norm"] = arrays.norms
@@ -138,20 +138,21 @@ def write_classes(path: Path, arrays: Arrays) -> None:
     those of the meet of many."""
     table = pa.concat_tables(
         [
-            _class_table("row", arrays.rows.bits, None),
-            *([_class_table("row_value", arrays.rows.values, None)] if _coarser(arrays) else []),
+            class_table("row", arrays.rows.bits),
+            *([class_table("row_value", arrays.rows.values)] if coarser(arrays) else []),
             *(
-                [_class_table("logit", arrays.logits.partition, arrays.logits)]
+                [class_table("logit", arrays.logits.partition, arrays.logits)]
                 if arrays.logits is not None
                 else []
             ),
-            *([_class_table("meet", arrays.meet, None)] if arrays.meet is not None else []),
+            *([class_table("meet", arrays.meet)] if arrays.meet is not None else []),
         ]
     )
     _write(path, table)
 
 
-def _coarser(arrays: Arrays) -> bool:
+def coarser(arrays: Arrays) -> bool:
+    """Whether fewer rows differ by value than by stored bits."""
     return arrays.rows.values.n_classes < arrays.rows.bits.n_classes
 
 
@@ -222,7 +223,11 @@ def _class_columns(name: str, partition: Partition) -> dict[str, npt.NDArray[np.
     }
 
 
-def _class_table(relation: str, partition: Partition, values: TokenValues | None) -> pa.Table:
+def class_table(relation: str, partition: Partition, values: TokenValues | None = None) -> pa.Table:
+    """Return a row per class of two tokens or more: its label, size and tokens, largest first.
+
+    `relation` says of what; `values` are the logits, where the classes are of these.
+    """
     groups = partition.groups()
     offsets = np.concatenate([[0], np.cumsum([len(group) for group in groups])]).astype(np.int32)
     ids = np.concatenate(groups) if groups else np.empty(0, dtype=np.int32)

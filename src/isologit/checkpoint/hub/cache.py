@@ -92,12 +92,20 @@ def cache_bound() -> int:
     given = os.environ.get(_BOUND_VARIABLE, "").strip()
     if not given:
         return DEFAULT_BOUND
-    match = _SIZE.fullmatch(given)
-    if match is None:
+    size = parse_size(given)
+    if size is None:
         raise CacheBoundError(
             f"{_BOUND_VARIABLE} is {shown(given)}; expected a number of bytes, such as 5GiB, "
             "500MB or 0"
         )
+    return size
+
+
+def parse_size(text: str) -> int | None:
+    """Return the bytes that ``5GiB``, ``500MB`` or ``0`` stand for; None where it is no size."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        return None
     power = " kmgt".index(match[2].lower() or " ")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
@@ -108,12 +116,17 @@ def repo_folder(repo_id: str) -> Path:
 
 
 def mark_used(path: Path) -> None:
-    """Note that a file of the cache is used now, and by this process to its end."""
+    """Note that a file of the cache is used now, and by this process until `release`."""
     _in_use.add(path)
     # The description's time says when; that of the bytes must not change, for that is how it is
     # noticed that somebody has written to them.
     with suppress(OSError):
         os.utime(path.with_suffix(ABOUT))
+
+
+def release() -> None:
+    """Let what this process was handed so far go to make room, for it has done with it."""
+    _in_use.clear()
 
 
 def entries() -> list[CacheEntry]:

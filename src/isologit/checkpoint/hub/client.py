@@ -21,6 +21,8 @@ from isologit.checkpoint.hub.failures import TRANSIENT, Lied, Unwilling, wait_as
 from isologit.errors import HubOfflineError, MissingExtraError
 
 _OURS: dict[str, Any] = {"library_name": "isologit", "library_version": __version__}
+# Where this thread's downloads go; None stands for the Hugging Face cache.
+_downloads_to: ContextVar[Path | None] = ContextVar("_downloads_to", default=None)
 # Whether the request that this thread makes is one of ours.
 _asking: ContextVar[bool] = ContextVar("_asking", default=False)
 
@@ -163,8 +165,20 @@ def locate(repo_id: str, commit: str, file: str) -> Location:
     return Location(address, headers, found.commit_hash, found.size, found.etag)
 
 
+@contextmanager
+def downloads_to(folder: Path) -> Iterator[None]:
+    """Put files that are fetched whole into a folder, and not into the Hugging Face cache."""
+    before = _downloads_to.set(folder)
+    try:
+        yield
+    finally:
+        _downloads_to.reset(before)
+
+
 def download(repo_id: str, commit: str, file: str) -> Path:
     """Fetch a file whole into the Hugging Face cache, and return where it lies there.
+
+    See `downloads_to`.
 
     Raises
     ------
@@ -174,7 +188,15 @@ def download(repo_id: str, commit: str, file: str) -> Path:
     with _ours():
         from huggingface_hub import hf_hub_download
 
-        return Path(hf_hub_download(repo_id, file, revision=commit, endpoint=endpoint(), **_OURS))
+        found = hf_hub_download(
+            repo_id,
+            file,
+            revision=commit,
+            endpoint=endpoint(),
+            cache_dir=_downloads_to.get(),
+            **_OURS,
+        )
+        return Path(found)
 
 
 def begin_range(location: Location, start: int, stop: int) -> Any:

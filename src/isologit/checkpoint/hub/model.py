@@ -65,6 +65,7 @@ class HubModel:
     _arrived: Arrived = field(repr=False)
     _patience: Patience = field(repr=False)
     _answers: Event = field(repr=False)
+    _fetched: dict[str, Path] = field(default_factory=dict, init=False, repr=False)
 
     def path(self, name: str) -> Path:
         """Return where a small file lies in the Hugging Face cache, fetching it whole if need be.
@@ -76,7 +77,7 @@ class HubModel:
         OutputWriteError
             The disk refuses.
         """
-        if (lies := self.local(name)) is not None:
+        if (lies := self._fetched.get(name) or self.local(name)) is not None:
             return lies
         subject = self._subject(name)
         if client.is_offline():
@@ -91,12 +92,13 @@ class HubModel:
                     Event(),
                 )
                 self._answers.set()
-            return patiently(
+            self._fetched[name] = patiently(
                 lambda: client.download(self.repo_id, self.commit, name),
                 subject,
                 self._patience,
                 Event(),
             )
+        return self._fetched[name]
 
     def local(self, name: str) -> Path | None:
         """Return where a file of this commit lies whole in the Hugging Face cache, or None.
@@ -176,7 +178,7 @@ def open_hub(spec: HubSpec, arrived: Arrived = nothing) -> HubModel:
     """
     cache_bound()
     subject = Subject(client.endpoint(), spec.repo_id, spec.revision)
-    patience = Patience()
+    patience = Patience(subject.hub)
     asked_for = spec.revision if is_commit(spec.revision) else None
     known = noted_files(spec.repo_id, asked_for) if asked_for else None
     answers = Event()

@@ -9,6 +9,7 @@ from threading import Event, Lock
 from typing import TypeVar
 
 from isologit.checkpoint.hub.failures import Failure, Subject, failure_of
+from isologit.checkpoint.hub.sharing import note_hold, seconds_held
 
 # Seconds that servers may ask for, in all.
 LONGEST_WAIT = 60.0
@@ -22,15 +23,28 @@ ATTEMPTS_AS_ASKED = 20
 
 T = TypeVar("T")
 
+# How long servers are waited for, and whether with the other processes of this machine.
+_longest, _shared = LONGEST_WAIT, False
+
+
+def share_waits(longest: float) -> None:
+    """Wait for servers up to so many seconds a model from now on, and all processes together.
+
+    For work that nobody watches, of many processes: what one is told to wait, all of them wait.
+    """
+    global _longest, _shared  # a process-wide setting
+    _longest, _shared = longest, True
+
 
 class Stopped(Exception):  # noqa: N818 - no error of the user's
     """The job was stopped while this request waited."""
 
 
 class Patience:
-    """What is left of the time that servers may make us wait; several threads share it."""
+    """What is left of the time that a hub may make us wait; several threads share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, hub: str = "") -> None:
+        self._hub = hub
         self._lock = Lock()
         self._until = 0.0
         self._granted = 0.0
@@ -43,6 +57,8 @@ class Patience:
         Stopped
             `stop` was set, before or meanwhile.
         """
+        if _shared and self._hub:
+            self._until = max(self._until, time.monotonic() + seconds_held(self._hub))
         while (left := self._until - time.monotonic()) > 0 and not stop.is_set():
             stop.wait(min(left, 1.0))
         if stop.is_set():
@@ -73,11 +89,13 @@ class Patience:
         with self._lock:
             now = time.monotonic()
             further = max(0.0, now + seconds - max(now, self._until))
-            if self._granted + further > LONGEST_WAIT:
+            if self._granted + further > _longest:
                 return False
             self._granted += further
             self._until = max(self._until, now + seconds)
-            return True
+        if _shared and self._hub:
+            note_hold(self._hub, seconds)
+        return True
 
 
 def patiently(ask: Callable[[], T], subject: Subject, patience: Patience, stop: Event) -> T:

@@ -30,7 +30,7 @@ from isologit.checkpoint.hub.store import (
 from isologit.checkpoint.hub.transfer import transfer
 from isologit.checkpoint.tensors import TensorInfo
 from isologit.checkpoint.wording import shown
-from isologit.errors import TruncatedFileError
+from isologit.errors import NotACheckpointError, TruncatedFileError
 
 FIRST_BYTES = 64 << 10
 # A parser that steps through a header of unknown length is given twice as much each time, up to
@@ -123,11 +123,16 @@ class RemoteSource:
             They could not be kept.
         """
         key = self._key_of(info)
-        path = find_tensor(key)
-        # Another process may complete it, and a third remove it again to make room.
-        while path is None:
-            path = self._fetched(info, key) or find_tensor(key)
-        return MappedFile(path)
+        while True:
+            path = find_tensor(key) or self._fetched(info, key)
+            # Another process may complete it, and a third remove it again to make room.
+            if path is None:
+                continue
+            try:
+                return MappedFile(path)
+            except NotACheckpointError:
+                if path.exists():
+                    raise
 
     def _fetched(self, info: TensorInfo, key: Key) -> Path | None:
         """Fetch a tensor and return its file; None where another process has done so meanwhile."""
