@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from checkpoints import gaussian, write_llama
+from isologit.census.outcome import Outcome
+from isologit.census.task import Task, run
 
 VOCABULARY, WIDTH = 40, 8
 
@@ -108,3 +111,16 @@ def check_planted(directory: Path, planted: list[Planted]) -> None:
         expected = list(range(each.redundant + 1)) if each.redundant else None
         assert largest.get(str(each.path)) == expected
         assert n_classes[str(each.path)] == (1 if each.redundant else 0)
+
+
+def dying(task: Task) -> Outcome:
+    """End the worker for one model; for another once; and be slow, so that others are hit."""
+    name = Path(task.model).name
+    if name == "step-3":
+        os._exit(9)
+    mark = Path(task.model) / "died"
+    if name == "step-5" and not mark.exists():
+        mark.touch()
+        os._exit(9)
+    time.sleep(0.05)
+    return run(task)

@@ -48,12 +48,17 @@ def n_kept(directory: Path) -> int:
     return len(list(pending.iterdir())) if pending.is_dir() else 0
 
 
+def of(folder: Path, *options: str) -> list[str | Path]:
+    """Return the arguments of a census of the models in a folder."""
+    return [str(folder / "models" / "*"), "-o", folder / "out", *options]
+
+
 @pytest.mark.parametrize("way", WAYS, ids=["processes", "dask"])
 def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path, way: list[str]) -> None:
     planted = write_models(tmp_path / "models", 200)
     corrupt = write_corrupt(tmp_path / "models" / "corrupt")
     enormous = write_enormous(tmp_path / "models" / "enormous")
-    process = begin(str(tmp_path / "models" / "*"), "-o", tmp_path / "out", *way)
+    process = begin(*of(tmp_path, *way))
     wait_until(lambda: n_kept(tmp_path / "out") > 20)
     workers_of(process)[0].kill()
     code, out, err = finished(process)
@@ -67,7 +72,7 @@ def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path, way: list[str]) -
     assert "give more with --memory" in failed[str(enormous)]["error_message"].lower()
     # Nothing is left to do.
     before = rows(tmp_path / "out")
-    code, out, _ = finished(begin(str(tmp_path / "models" / "*"), "-o", tmp_path / "out"))
+    code, out, _ = finished(begin(*of(tmp_path)))
     assert (code, "200 done (0 by this run" in out) == (47, True)
     assert rows(tmp_path / "out") == before
 
@@ -75,7 +80,7 @@ def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path, way: list[str]) -
 @pytest.mark.parametrize("way", WAYS, ids=["processes", "dask"])
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path, way: list[str]) -> None:
     planted = write_models(tmp_path / "models", 200)
-    arguments = (str(tmp_path / "models" / "*"), "-o", tmp_path / "out", *way)
+    arguments = of(tmp_path, *way)
     process = begin(*arguments)
     wait_until(lambda: n_kept(tmp_path / "out") > 20)
     workers = psutil.Process(process.pid).children(recursive=True)
@@ -94,7 +99,13 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path, way: list[str
 
 def test_ctrl_c_keeps_what_is_done_and_leaves_nobody_behind(tmp_path: Path) -> None:
     planted = write_models(tmp_path / "models", 100)
-    arguments = (str(tmp_path / "models" / "*"), "-o", tmp_path / "out", "--workers", "2")
+    arguments: list[str | Path] = [
+        str(tmp_path / "models" / "*"),
+        "-o",
+        tmp_path / "out",
+        "--workers",
+        "2",
+    ]
     process = begin(*arguments)
     wait_until(lambda: n_kept(tmp_path / "out") > 5)
     workers = psutil.Process(process.pid).children(recursive=True)
@@ -154,7 +165,13 @@ def fill(path: Path) -> None:
 
 def test_two_censuses_at_once_do_not_harm_each_other(tmp_path: Path) -> None:
     planted = write_models(tmp_path / "models", 60)
-    arguments = (str(tmp_path / "models" / "*"), "-o", tmp_path / "out", "--workers", "1")
+    arguments: list[str | Path] = [
+        str(tmp_path / "models" / "*"),
+        "-o",
+        tmp_path / "out",
+        "--workers",
+        "1",
+    ]
     both = [begin(*arguments), begin(*arguments)]
     for each in both:
         code, _, err = finished(each)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,9 @@ class _Run(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give the option its value where it has none."""
-        following = [*args[1:], ""]
         args = [
             f"--dask={_LOCAL}" if each == "--dask" and not _ADDRESS.match(after) else each
-            for each, after in zip(args, following, strict=True)
+            for each, after in pairwise([*args, ""])
         ]
         return super().parse_args(ctx, args)
 
@@ -242,3 +242,28 @@ def _refuse(summary: "CensusSummary") -> None:
         f"its error in {summary.directory}/models/failed.parquet. Mend what they say, and run "
         "again with --retry-failed"
     )
+
+
+@command.command("report")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The page.  [default: DIR/report.html, which is replaced]",
+)
+@click.option("--force", is_flag=True, help="Replace FILE.")
+@options.quiet_option
+def report(directory: Path, output: Path | None, force: bool, quiet: bool) -> None:
+    """Write one page of what is in a census: across models, and by the steps of a run."""
+    from isologit.census.dataset import Dataset
+    from isologit.census.report import census_html
+    from isologit.cli import terminal
+    from isologit.output.single_file import write_file
+
+    page = census_html(Dataset(directory, None)).encode()
+    target = directory / "report.html" if output is None else output
+    path = write_file(target, page, force=force or output is None)
+    if not quiet:
+        terminal.show_written([path])

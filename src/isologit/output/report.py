@@ -1,24 +1,14 @@
 """The report: an audit as one page of HTML that needs nothing else, and asks for nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
-import jinja2
 import numpy as np
-import plotly
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from isologit import __version__
 from isologit.audit_tables import AuditTables
-from isologit.checkpoint.wording import counted
 from isologit.findings import Audit
 from isologit.output import (
     advice,
-    citation,
-    embedded,
     report_classes,
     report_sections,
     report_sentences,
@@ -29,7 +19,8 @@ from isologit.output import (
 )
 from isologit.output.drawing import Drawing
 from isologit.output.figures import drawings, left_out
-from isologit.output.page_parts import Fact, PageTable, facts
+from isologit.output.page import PageFigure, drawn_by, rendered
+from isologit.output.page_parts import Fact, facts
 from isologit.output.pictured import Mask, Pictured
 from isologit.output.report_classes import TokenGroup, Tokens
 
@@ -40,22 +31,6 @@ FORMAT = "isologit.report/1"
 _CLASSES_OPEN = 8
 # Tokens of the cluster and of the logit class that are in the page.
 _MEMBERS_SHOWN = 400
-# What plotly.js may do: no link to its maker, no editor, no request.
-_CONFIG = {
-    "displaylogo": False,
-    "responsive": True,
-    "showSendToCloud": False,
-    "doubleClick": "reset",
-}
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """A drawing as the page needs it: what is shown, and what is drawn."""
-
-    drawing: Drawing
-    table: PageTable
-    data: Markup
 
 
 def report_html(audit: AuditTables) -> str:
@@ -73,82 +48,38 @@ def report_html(audit: AuditTables) -> str:
 def page(pictured: Pictured, figures: Sequence[Drawing], not_drawn: Sequence[str]) -> str:
     """Return the page of an audit with these figures, and what is said of those there are not."""
     findings, tokens = pictured.findings, Tokens(pictured)
-    scripts = _scripts()
-    html = (
-        _environment()
-        .get_template("report.html")
-        .render(
-            version=__version__,
-            format=FORMAT,
-            findings=findings,
-            claims=findings.claims,
-            counted=counted,
-            contents=_contents(findings),
-            against=sentences.against(findings.reference),
-            policy=embedded.policy(scripts),
-            style=Markup(embedded.theme() + _template_text("report.css")),
-            scripts=scripts,
-            config=embedded.data(_CONFIG),
-            about=_about(findings),
-            headline=report_sentences.headline(findings),
-            because=report_sentences.because(findings),
-            numbers=report_sentences.key_numbers(findings),
-            advice=_what_to_do(findings),
-            nothing_to_do=report_sentences.nothing_to_do(findings),
-            questions=advice.further_questions(findings, advice.same_model(findings)),
-            classes=tokens.classes(),
-            first=report_classes.FIRST,
-            classes_first=_CLASSES_OPEN,
-            cluster_tokens=_group(tokens, pictured.in_cluster),
-            class_tokens=_group(tokens, pictured.in_modal_class),
-            figures=[_figure(each) for each in figures],
-            not_drawn=not_drawn,
-            at_the_state=report_sentences.at_the_state(findings),
-            sections=report_sections,
-            sentences=sentences,
-            states_page=states_page,
-            tie_sentences=tie_sentences,
-            token_sentences=token_sentences,
-            pictured=pictured,
-            method=_method(findings),
-            claim_words=report_sentences.CLAIMS,
-            hashes=_hashes(findings),
-            versions=_versions(findings),
-            repeat=advice.audit_again(findings),
-            citation=citation.plain(findings.isologit),
-            bibtex=citation.bibtex(findings.isologit).split("\n"),
-        )
-    )
-    # A path may hold bytes that are no UTF-8; as escapes they are JSON too.
-    return html.encode("utf-8", "backslashreplace").decode()
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("isologit.output", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        # The one place that every text passes: nothing reaches the page that cannot be seen there.
-        finalize=embedded.seen,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-@cache
-def _scripts() -> tuple[Markup, Markup]:
-    return embedded.script(get_plotlyjs()), embedded.script(_template_text("report.js"))
-
-
-@cache
-def _template_text(name: str) -> str:
-    return files("isologit.output").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _figure(drawing: Drawing) -> _Figure:
-    table = PageTable.of(f"The numbers behind “{drawing.title}”", drawing.heads, drawing.rows)
-    return _Figure(drawing, table, Markup(drawing.page_json()))
+    values = {
+        "findings": findings,
+        "claims": findings.claims,
+        "contents": _contents(findings),
+        "against": sentences.against(findings.reference),
+        "about": _about(findings),
+        "headline": report_sentences.headline(findings),
+        "because": report_sentences.because(findings),
+        "numbers": report_sentences.key_numbers(findings),
+        "advice": _what_to_do(findings),
+        "nothing_to_do": report_sentences.nothing_to_do(findings),
+        "questions": advice.further_questions(findings, advice.same_model(findings)),
+        "classes": tokens.classes(),
+        "first": report_classes.FIRST,
+        "classes_first": _CLASSES_OPEN,
+        "cluster_tokens": _group(tokens, pictured.in_cluster),
+        "class_tokens": _group(tokens, pictured.in_modal_class),
+        "figures": [PageFigure.of(each) for each in figures],
+        "not_drawn": not_drawn,
+        "at_the_state": report_sentences.at_the_state(findings),
+        "sections": report_sections,
+        "sentences": sentences,
+        "states_page": states_page,
+        "tie_sentences": tie_sentences,
+        "token_sentences": token_sentences,
+        "pictured": pictured,
+        "method": _method(findings),
+        "hashes": _hashes(findings),
+        "versions": _versions(findings),
+        "repeat": advice.audit_again(findings),
+    }
+    return rendered("report.html", FORMAT, findings.isologit, values)
 
 
 def _group(tokens: Tokens, mask: Mask | None) -> TokenGroup | None:
@@ -219,11 +150,10 @@ def _hashes(findings: Audit) -> list[Fact]:
 
 
 def _versions(findings: Audit) -> list[Fact]:
-    javascript = get_plotlyjs()[:200].partition("plotly.js v")[2].split("\n")[0]
     return facts(
         ("audited by", f"isologit {findings.isologit}"),
         ("page made by", f"isologit {__version__}"),
-        ("figures drawn by", f"plotly {plotly.__version__}, plotly.js {javascript}"),
+        ("figures drawn by", drawn_by()),
         ("findings", findings.schema),
         ("page", FORMAT),
     )
