@@ -30,10 +30,12 @@ def by_model(share: Share, colour: str) -> Drawing:
     Raises
     ------
     ValueError
-        No model has that figure.
+        No model has that figure, or any.
     """
     if not len(share.counts):
         raise ValueError(f"no model says how many {share.what} it has")
+    if not share.some:
+        raise ValueError(f"none of {counted(len(share.counts), 'model')} has {share.what}")
     parts = 100.0 * share.counts / share.vocabulary
     order = np.lexsort((np.array(share.names), -share.counts, -parts))
     kept = order[_kept(len(order))]
@@ -55,7 +57,6 @@ def by_model(share: Share, colour: str) -> Drawing:
     )
     framed(figure, "models, from the most down", "% of the vocabulary", height=340)
     figure.update_yaxes(rangemode="tozero")
-    some = int((share.counts > 0).sum())
     fewer = (
         f" Drawn are the first {_AT_THE_TOP:,} and, of the others, one in so many."
         if len(kept) < len(order)
@@ -68,11 +69,11 @@ def by_model(share: Share, colour: str) -> Drawing:
         title=share.title,
         claim=share.claim,
         figure=figure,
-        alt=f"{counted(len(order), 'model')} by their share of {share.what}: {some:,} have some; "
-        f"the most is {parts[order[0]]:.3g} % of {shown(share.names[order[0]])}, the median "
+        alt=f"{counted(len(order), 'model')} by their share of {share.what}: {share.some:,} have "
+        f"some; the most is {parts[order[0]]:.3g} % of {shown(share.names[order[0]])}, the median "
         f"{middle:.3g} %.",
-        caption=f"{share.says} {some:,} of {counted(len(order), 'model')} have some, the median "
-        f"model {middle:.3g} %.{fewer}{share.without()}",
+        caption=f"{share.says} {share.some:,} of {counted(len(order), 'model')} have some, the "
+        f"median model {middle:.3g} %.{fewer}{share.without()}",
         heads=("model", share.what, "rows", "share"),
         rows=tuple(
             (
@@ -137,7 +138,7 @@ def by_step(quantity: Quantity, series: Sequence[Series], left_out: int) -> Draw
         title=quantity.title,
         claim=quantity.claim,
         figure=figure,
-        alt=f"{quantity.axis} of {counted(len(drawn), 'run')} by step: {'; '.join(ends)}.",
+        alt=f"{quantity.title} of {counted(len(drawn), 'run')} by step: {'; '.join(ends)}.",
         caption=f"A mark a checkpoint, of the newest version of each.{more}",
         heads=("run", "steps", "first", "least", "largest", "last"),
         rows=tuple(

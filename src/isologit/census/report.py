@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from isologit import __version__
 from isologit.census.dataset import Dataset
 from isologit.census.figures import Quantity, by_model, by_step
 from isologit.census.summary import CENSUS_SCHEMA
-from isologit.census.table import Models, Series, names_of
+from isologit.census.table import Models, Series, within
 from isologit.checkpoint.wording import counted
 from isologit.claims import BOUND, EXACT
 from isologit.errors import ResultsError
@@ -109,8 +109,8 @@ def census_html(dataset: Dataset) -> str:
     )
     runs, left_out = models.series[:_RUNS], len(models.series[_RUNS:])
     steps, _ = _drawn(partial(by_step, each, runs, left_out) for each in _QUANTITIES if runs)
-    listed, hidden = _models_table(models.done)
-    failures, hidden_failures = _failures(models.failed)
+    listed, hidden = _models_table(models)
+    failures, hidden_failures = _failures(models)
     values: dict[str, Any] = {
         "title": dataset.directory.resolve().name or str(dataset.directory),
         "n_models": len(models),
@@ -163,7 +163,7 @@ def _headline(models: Models) -> str:
     if not n_done:
         return f"None of {counted(len(models), 'model')} could be audited."
     redundant = models.shares[0]
-    some = int((redundant.counts > 0).sum())
+    some = redundant.some
     if not some:
         return (
             f"In none of {counted(n_done, 'model')} do two tokens have the same row: every row is "
@@ -179,12 +179,15 @@ def _headline(models: Models) -> str:
 def _because(models: Models) -> str:
     parts = []
     for share in models.shares:
-        if len(share.counts) and share.counts.max() > 0:
-            worst = int(np.argmax(share.counts / share.vocabulary))
-            parts.append(
-                f"The most {share.what}: {share.counts[worst]:,} of {share.vocabulary[worst]:,}, "
-                f"in {share.names[worst]}."
-            )
+        if not share.some:
+            continue
+        worst = share.worst
+        n, of = f"{share.counts[worst]:,}", f"{share.vocabulary[worst]:,}"
+        parts.append(
+            f"Every model has {n} {share.what} of {of} rows."
+            if share.is_one_figure
+            else f"The most {share.what}: {n} of {of}, in {share.names[worst]}."
+        )
     if len(models.failed):
         parts.append(f"{counted(len(models.failed), 'model')} could not be audited.")
     return " ".join(parts)
@@ -192,7 +195,12 @@ def _because(models: Models) -> str:
 
 def _numbers(models: Models) -> list[_Number]:
     shares = [
-        _Number(f"with {each.what}", int((each.counts > 0).sum()), f"figure-{each.key}", each.claim)
+        _Number(
+            f"with {each.what}",
+            each.some,
+            f"figure-{each.key}" if each.some else "across",
+            each.claim,
+        )
         for each in models.shares
         if len(each.counts)
     ]
@@ -202,42 +210,56 @@ def _numbers(models: Models) -> list[_Number]:
 
 def _first(models: Models) -> list[_First]:
     """Return the model with the largest share of each kind, to be audited by itself."""
-    commands: dict[str, list[str]] = {}
-    full = models.done["model"].to_pylist()
-    named = dict(zip(names_of(models.done), full, strict=True))
+    kinds: dict[str, list[str]] = {}
     for share in models.shares:
-        if not len(share.counts) or not share.counts.max() > 0:
-            continue
-        worst = int(np.argmax(share.counts / share.vocabulary))
-        name = share.names[worst]
-        model = named.get(name) or next(each for each in full if each.endswith(name))
-        commands.setdefault(model, []).append(share.what)
+        if share.some and not share.is_one_figure:
+            kinds.setdefault(share.models[share.worst], []).append(share.what)
     return [
         _First(
-            f"{model.rpartition('/')[2] or model} has the largest share of {', of '.join(kinds)}.",
+            f"{model.rpartition('/')[2]} has the largest share of {' and of '.join(what)}.",
             f"isologit audit {shlex.quote(model)} -o out",
         )
-        for model, kinds in commands.items()
+        for model, what in kinds.items()
     ]
 
 
 def _contents(models: Models) -> list[tuple[str, str]]:
+    sections = [("across", "Across models")]
+    if models.series:
+        # Of the checkpoints of a run its steps say more.
+        n_stepped = sum(len(each.steps) for each in models.series)
+        where = 0 if 2 * n_stepped > len(models.done) else 1
+        sections.insert(where, ("steps", "By step of training"))
     return [
-        ("across", "Across models"),
-        *([("steps", "By step of training")] if models.series else []),
+        *sections,
         ("models", "Models"),
         *([("failed", "Failed")] if len(models.failed) else []),
         ("method", "Method"),
     ]
 
 
-def _runs(runs: Iterable[Series]) -> str:
-    told = [f"{each.name} ({counted(len(each.steps), 'step')})" for each in runs]
-    return f"Checkpoints whose names differ in their step alone are a run: {'; '.join(told)}."
+def _runs(runs: Sequence[Series]) -> list[str]:
+    """Say which runs there are, and when rows began to repeat in each."""
+    lines = ["Checkpoints whose names differ in their step alone are a run."]
+    for each in runs:
+        redundant = each.figure("redundant_rows")
+        repeating = np.flatnonzero(redundant > 0)
+        if len(repeating):
+            most = int(np.argmax(redundant))
+            told = (
+                f"the first rows that repeat another are there at step "
+                f"{each.steps[repeating[0]]:,}, the most, {redundant[most]:,.0f}, at step "
+                f"{each.steps[most]:,}"
+            )
+        else:
+            told = "no row repeats another at any of them"
+        lines.append(f"{each.name}, {counted(len(each.steps), 'step')}: {told}.")
+    return lines
 
 
-def _models_table(done: pa.Table) -> tuple[list[PageTable], int]:
-    names = names_of(done)
+def _models_table(models: Models) -> tuple[list[PageTable], int]:
+    done = models.done
+    names = models.names(done)
     columns = {name: done[name].to_pylist() for _, name in _COLUMNS}
     dtypes = done["dtype"].to_pylist()
 
@@ -258,10 +280,11 @@ def _models_table(done: pa.Table) -> tuple[list[PageTable], int]:
     return tables, len(order[_MODELS:])
 
 
-def _failures(failed: pa.Table) -> tuple[PageTable | None, int]:
+def _failures(models: Models) -> tuple[PageTable | None, int]:
+    failed = models.failed
     if not len(failed):
         return None, 0
-    names = names_of(failed)
+    names = models.names(failed)
     messages = zip(
         names, failed["error_class"].to_pylist(), failed["error_message"].to_pylist(), strict=True
     )
@@ -273,7 +296,7 @@ def _failures(failed: pa.Table) -> tuple[PageTable | None, int]:
 def _failed_says(failed: pa.Table) -> str:
     counts = Counter(failed["error_class"].to_pylist()).most_common()
     return ", ".join(f"{n:,} × {name}" for name, n in counts) + (
-        ". They are tried again by isologit census --retry-failed."
+        ". The same command with --retry-failed tries them again."
     )
 
 
@@ -284,7 +307,7 @@ def _asked(settings: Mapping[str, Any]) -> list[Any]:
         ("the logit format", settings["dtype"] or "W's own"),
         ("the tokenizer", settings["tokenizer"] or "each model's own"),
         ("analyses", ", ".join(["rows", *settings["analyses"]])),
-        ("near twins", f"within {settings['within_nats']:g} nats"),
+        ("near twins", within(settings["within_nats"])),
         ("arithmetic", "exact: the real number, rounded once"),
     )
 

@@ -29,8 +29,8 @@ class Share:
         A name, a heading, what is counted, and a sentence that says what that is.
     claim
         What kind of claim the counts are.
-    names, counts, vocabulary
-        Of each model.
+    models, names, counts, vocabulary
+        Of each model; its name is what the page calls it.
     n_without
         Models that do not say it.
     """
@@ -40,10 +40,27 @@ class Share:
     what: str
     says: str
     claim: str
+    models: tuple[str, ...]
     names: tuple[str, ...]
     counts: Counts
     vocabulary: Counts
     n_without: int
+
+    @cached_property
+    def some(self) -> int:
+        """How many models have any."""
+        return int((self.counts > 0).sum())
+
+    @cached_property
+    def worst(self) -> int:
+        """The place of the model with the largest share."""
+        return int(np.argmax(self.counts / self.vocabulary))
+
+    @cached_property
+    def is_one_figure(self) -> bool:
+        """Whether several models have all the same count of as many rows."""
+        pairs = set(zip(self.counts.tolist(), self.vocabulary.tolist(), strict=True))
+        return len(self.counts) > 1 and len(pairs) == 1
 
     def without(self) -> str:
         """Say how many models have no such figure; nothing where all do."""
@@ -78,14 +95,20 @@ class Models:
         newest = rows.sort_by([("finished", "descending")])
         models = newest["model"].to_pylist()
         first = {model: n for n, model in reversed(list(enumerate(models)))}
-        kept = newest.take(sorted(first.values()))
+        kept = newest.take(pa.array(sorted(first.values()), pa.int64()))
         self.n_versions = len(rows)
         self.failed = kept.filter(pc.equal(kept["status"], "failed"))
         self.done = kept.filter(pc.equal(kept["status"], "ok"))
+        self._folder = _common_folder(kept["model"].to_pylist())
 
     def __len__(self) -> int:
         """Return how many models there are, failed ones included."""
         return len(self.failed) + len(self.done)
+
+    def names(self, rows: pa.Table) -> list[str]:
+        """Return what the page calls some models: their names without the folder of all."""
+        models = [str(each) for each in rows["model"].to_pylist()]
+        return [each.removeprefix(self._folder) or each for each in models]
 
     @cached_property
     def shares(self) -> tuple[Share, ...]:
@@ -143,7 +166,9 @@ class Models:
 
     def _gap(self) -> str:
         asked = [each for each in self.done["gap_within_nats"].to_pylist() if each is not None]
-        return f"within {asked[0]:g} nats" if asked else "within a gap"
+        if not asked:
+            return "within a gap"
+        return within(asked[0])
 
     def _share(self, key: str, title: str, what: str, says: str, claim: str, column: str) -> Share:
         there = self.done.filter(pc.is_valid(self.done[column]))
@@ -153,18 +178,17 @@ class Models:
             what,
             says,
             claim,
-            tuple(names_of(there)),
+            tuple(there["model"].to_pylist()),
+            tuple(self.names(there)),
             np.asarray(there[column], dtype=np.int64),
             np.asarray(there["vocabulary"], dtype=np.int64),
             len(self.done) - len(there),
         )
 
 
-def names_of(rows: pa.Table) -> Sequence[str]:
-    """Return what the page calls each model: the end of its name, as far as it tells them apart."""
-    models = [str(each) for each in rows["model"].to_pylist()]
-    common = _common_folder(models)
-    return [each.removeprefix(common) or each for each in models]
+def within(nats: float) -> str:
+    """Return a gap in words."""
+    return f"within {nats:g} {'nat' if nats == 1 else 'nats'}"
 
 
 def numbers(rows: pa.Table, column: str) -> Floats:

@@ -5,13 +5,15 @@ imported inside functions alone: a local file needs none of it.
 """
 
 import re
+import shutil
+import weakref
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from threading import Lock
 from typing import Any
 
@@ -214,9 +216,6 @@ class StoreFolder:
 
     store: _Store = field(repr=False)
     path: str
-    _kept: TemporaryDirectory[str] = field(
-        default_factory=lambda: TemporaryDirectory(prefix="isologit-"), init=False, repr=False
-    )
 
     @property
     def name(self) -> str:
@@ -226,6 +225,13 @@ class StoreFolder:
     @property
     def revision(self) -> None:
         """None: a store's folder is what it is now."""
+
+    @cached_property
+    def _kept(self) -> Path:
+        """The directory of what was fetched; it goes with this object."""
+        path = Path(mkdtemp(prefix="isologit-"))
+        weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+        return path
 
     @cached_property
     def _listed(self) -> Mapping[str, Mapping[str, Any]]:
@@ -272,7 +278,7 @@ class StoreFolder:
         """
         if name not in self.names:
             return None
-        path = Path(self._kept.name) / name
+        path = self._kept / name
         if not path.exists():
             if (size := self.size(name)) > LARGEST_FILE:
                 raise StoreError(
