@@ -23,8 +23,9 @@ ATTEMPTS_AS_ASKED = 20
 
 T = TypeVar("T")
 
-# How long servers are waited for, and whether with the other processes of this machine.
-_longest, _shared = LONGEST_WAIT, False
+# Seconds that servers may ask for in the place of `LONGEST_WAIT`, where all processes of this
+# machine wait together; None where each waits for itself.
+_together: float | None = None
 
 
 def share_waits(longest: float) -> None:
@@ -32,8 +33,8 @@ def share_waits(longest: float) -> None:
 
     For work that nobody watches, of many processes: what one is told to wait, all of them wait.
     """
-    global _longest, _shared  # a process-wide setting
-    _longest, _shared = longest, True
+    global _together  # a process-wide setting
+    _together = longest
 
 
 class Stopped(Exception):  # noqa: N818 - no error of the user's
@@ -57,7 +58,7 @@ class Patience:
         Stopped
             `stop` was set, before or meanwhile.
         """
-        if _shared and self._hub:
+        if _together is not None and self._hub:
             self._until = max(self._until, time.monotonic() + seconds_held(self._hub))
         while (left := self._until - time.monotonic()) > 0 and not stop.is_set():
             stop.wait(min(left, 1.0))
@@ -89,11 +90,11 @@ class Patience:
         with self._lock:
             now = time.monotonic()
             further = max(0.0, now + seconds - max(now, self._until))
-            if self._granted + further > _longest:
+            if self._granted + further > (LONGEST_WAIT if _together is None else _together):
                 return False
             self._granted += further
             self._until = max(self._until, now + seconds)
-        if _shared and self._hub:
+        if _together is not None and self._hub:
             note_hold(self._hub, seconds)
         return True
 
