@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -205,6 +205,81 @@ def test_large_models_run_beside_each_other_where_they_fit(tmp_path: Path) -> No
         workers = Pooled(fine, share=40, most=100)
         summary = census(["/51", "/49"], new(tmp_path), PLAN, workers)
     assert summary.done == 2
+
+
+def test_large_models_that_do_not_fit_together_do_not_run_together(tmp_path: Path) -> None:
+    taken, most, lock = 0, 0, threading.Lock()
+
+    def act(task: Task) -> Outcome:
+        nonlocal taken, most
+        if task.memory == 40:
+            return Outcome(model=task.model, status="larger", needs=int(task.model[1:]))
+        with lock:
+            taken += task.memory
+            most = max(most, taken)
+        time.sleep(0.05)
+        with lock:
+            taken -= task.memory
+        return fine(task)
+
+    class Pooled(Scripted):
+        def submit(self, task: Task) -> "Future[Outcome]":
+            return pool.submit(act, task)
+
+    with ThreadPoolExecutor(4) as pool:
+        workers = Pooled(fine, n_slots=4, share=40, most=100)
+        summary = census(["/60", "/61", "/45", "/46", "/47"], new(tmp_path), PLAN, workers)
+    assert summary.done == 5
+    assert 90 <= most <= 100
+
+
+def test_a_worker_s_death_beside_others_is_held_against_nobody(tmp_path: Path) -> None:
+    left = {"/a": 2, "/b": 1, "/c": 1}
+
+    def act(task: Task) -> Outcome:
+        if left.get(task.model, 0):
+            left[task.model] -= 1
+            raise BrokenExecutor
+        return fine(task)
+
+    # All three were under way at the first death; at the second one of them was alone.
+    workers = Scripted(act, n_slots=2)
+    summary = census(["/a", "/b", "/c", "/d"], new(tmp_path), PLAN, workers)
+    assert (summary.done, summary.failed) == (4, 0)
+    assert workers.restarts == 2
+
+
+def test_what_may_have_ended_a_worker_runs_alone(tmp_path: Path) -> None:
+    under_way: set[str] = set()
+    beside: dict[str, set[str]] = {}
+    broken, lock = set[str](), threading.Lock()
+
+    def slow(task: Task) -> Outcome:
+        with lock:
+            beside[task.model] = set(under_way)
+            under_way.add(task.model)
+        time.sleep(0.02)
+        with lock:
+            for model in under_way - {task.model}:
+                beside[model].add(task.model)
+            under_way.discard(task.model)
+        return fine(task)
+
+    class Pooled(Scripted):
+        def submit(self, task: Task) -> "Future[Outcome]":
+            if task.model in ("/0", "/1", "/2") and task.model not in broken:
+                broken.add(task.model)
+                future: Future[Outcome] = Future()
+                future.set_exception(BrokenExecutor())
+                return future
+            return pool.submit(slow, task)
+
+    with ThreadPoolExecutor(4) as pool:
+        models = [f"/{n}" for n in range(10)]
+        summary = census(models, new(tmp_path), PLAN, Pooled(fine, n_slots=2))
+    assert summary.done == 10
+    assert [beside[model] for model in ("/0", "/1", "/2")] == [set(), set(), set()]
+    assert any(beside[model] for model in models[3:])
 
 
 class Dying(LocalWorkers):
