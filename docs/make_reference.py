@@ -11,7 +11,7 @@ import json
 import pkgutil
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,6 +54,29 @@ number, or one of the words `"nan"`, `"inf"` and `"-inf"`, because JSON has no n
 | document | printed by, or exported from | record | JSON Schema |
 |---|---|---|---|
 """
+_COLUMNS_PAGE = """<!-- written by docs/make_reference.py -->
+
+# The columns of a census
+
+`isologit census` writes three tables ([census.md](census.md)); `record` and `model` join them. What
+a model has not is null: a cluster where none stands out, the tokens of a model without a tokenizer,
+near twins where no final norm is known.
+
+## models
+
+A row a model, and version of it. A failed one has the columns down to `worker`, and no figures.
+"""
+_CLASSES_TEXT = """
+## classes
+
+A row a class of two tokens or more.
+"""
+_TOKENS_TEXT = """
+## tokens
+
+With `--tokens`: a row a row of W. After the first two the columns are those of `tokens.parquet`
+([outputs.md](outputs.md#tokens-parquet)), every one always there:
+"""
 _API_PAGE = """<!-- written by docs/make_reference.py -->
 
 # From Python
@@ -69,6 +92,7 @@ keys of what they return are on [the page of the documents](schema.md).
 def pages() -> dict[Path, str]:
     """Return every file that is made, and what it holds."""
     made = {HERE / "cli.md": cli_page(), HERE / "api.md": api_page()}
+    made[HERE / "census-columns.md"] = columns_page()
     schemas = {name: schema_of(name, records) for name, records in documents().items()}
     made[HERE / "schema.md"] = schema_page(schemas)
     for name, schema in schemas.items():
@@ -114,6 +138,38 @@ def _help(command: click.Command, name: str) -> str:
     # Of what a group inherits, the names of its help option alone are shown.
     context.help_option_names = cli.context_settings["help_option_names"]
     return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+
+
+# The tables of a census
+
+
+def columns_page() -> str:
+    """Return the page of their columns."""
+    from isologit.census.columns import BOOKKEEPING, CLASSES, FIGURES, OF_CLASSES, TOKENS
+
+    models = {name: (type_, what) for name, (type_, what) in BOOKKEEPING.items()}
+    models |= {each.name: (each.type, each.what) for each in FIGURES}
+    classes = {each.name: (each.type, OF_CLASSES[each.name]) for each in CLASSES}
+    tokens = ", ".join(f"`{each.name}` ({each.type})".replace("<", "&lt;") for each in TOKENS)
+    return "\n".join(
+        [
+            _COLUMNS_PAGE,
+            *_columns_table(models),
+            _CLASSES_TEXT,
+            *_columns_table(classes),
+            _TOKENS_TEXT,
+            f"{tokens}.\n",
+        ]
+    )
+
+
+def _columns_table(columns: Mapping[str, tuple[Any, str]]) -> list[str]:
+    rows = [f"| `{name}` | {type_} | {what} |" for name, (type_, what) in columns.items()]
+    return [
+        "| column | type | what |",
+        "|---|---|---|",
+        *(each.replace("<", "&lt;") for each in rows),
+    ]
 
 
 # The documents

@@ -28,7 +28,7 @@ def test_a_census_from_stdin_and_its_page(tmp_path: Path) -> None:
         check=True,
     )
     assert process.stderr == ""
-    assert process.stdout.splitlines()[0].startswith("4 models: 4 done (4 by this run, in ")
+    assert process.stdout.startswith("4 models: 4 done, 0 failed\n4 done by this run, in ")
     check_planted(tmp_path / "out", planted)
     ran = isologit("census", "report", tmp_path / "out")
     assert (ran.code, ran.out) == (0, "")
@@ -124,7 +124,7 @@ def test_dask_s_list_is_not_taken_for_its_address(tmp_path: Path) -> None:
     code, out, err = finished(
         begin("--dask", tmp_path / "list", "-o", tmp_path / "out", "--workers", "1")
     )
-    assert (code, "3 done (3 by this run" in out) == (0, True), err
+    assert (code, "\n3 done by this run" in out) == (0, True), err
     assert "Dask shows what its workers do at http://127.0.0.1:" in err
     check_planted(tmp_path / "out", planted)
 
@@ -169,7 +169,7 @@ def test_a_cluster_that_runs_is_used(tmp_path: Path) -> None:
         code, out, err = finished(
             begin(str(tmp_path / "models" / "*"), "-o", tmp_path / "out", "--dask", url)
         )
-    assert (code, "10 done (10 by this run" in out) == (0, True), err
+    assert (code, "\n10 done by this run" in out) == (0, True), err
     check_planted(tmp_path / "out", planted)
 
 

@@ -118,7 +118,7 @@ def test_a_census_of_a_bucket(tmp_path: Path, s3: tuple[Any, dict[str, str]]) ->
     code, out, err = finished(
         begin(pattern, "-o", tmp_path / "out", "--workers", "2", **environment)
     )
-    assert (code, "(0 by this run" in out) == (0, True), err
+    assert (code, "\n0 done by this run" in out) == (0, True), err
 
 
 def test_a_sharded_model_and_a_single_file(memory: MemoryFileSystem, shared: Path) -> None:

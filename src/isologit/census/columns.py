@@ -151,7 +151,7 @@ FIGURES: tuple[Column, ...] = (
     _of("tokens", "in_tokenizer", _COUNT, "ids that have a token", lambda t: t.in_tokenizer),
     _of("tokens", "padding", _COUNT, "rows without a token", lambda t: t.padding),
     _of("tokens", "beyond_rows", _COUNT, "ids without a row", lambda t: t.beyond_rows),
-    _of("tokens", "unreachable", _COUNT, "tokens that no text gives", lambda t: t.unreachable),
+    _of("tokens", "unreachable", _COUNT, "tokens that do not survive a round trip", lambda t: t.unreachable),
     _of(
         "tokens",
         "special_in_classes",
@@ -249,6 +249,19 @@ TOKENS = pa.schema(
     ],
     metadata=MODELS.metadata,
 )
+
+#: What the columns of the classes table hold.
+OF_CLASSES: Mapping[str, str] = {
+    "record": "of which row of models",
+    "model": "of which model",
+    "relation": "`row` (equal stored bits), `row_value` (equal values, where these are more), "
+    "`gap` (near twins)",
+    "label": "of `row` and `row_value` the label in `tokens`; of `gap` its place, the largest 0",
+    "size": "tokens of the class",
+    "token_ids": "all of them, ascending",
+    "first": "the first five as text, escaped; null without a tokenizer",
+    "widest_nats": "of `gap`: the widest gap between two of them, from below",
+}
 
 TABLES: Mapping[str, pa.Schema] = {"models": MODELS, "classes": CLASSES, "tokens": TOKENS}
 

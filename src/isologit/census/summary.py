@@ -29,11 +29,10 @@ class CensusSummary(Record, frozen=True, kw_only=True):
 def last_lines(summary: CensusSummary) -> list[str]:
     """Return how many models there are, how many this run did, and which errors there were."""
     done = summary.before + summary.done
-    lines = [
-        f"{counted(summary.asked, 'model')}: {done:,} done ({summary.done:,} by this run, in "
-        f"{summary.seconds:.1f} s), {summary.failed:,} failed"
-        + (f", {summary.left:,} left" if summary.left else "")
+    left = f", {summary.left:,} left" if summary.left else ""
+    return [
+        f"{counted(summary.asked, 'model')}: {done:,} done, {summary.failed:,} failed{left}",
+        *(f"  {n:,} × {name}" for name, n in summary.errors.items()),
+        f"{summary.done:,} done by this run, in {summary.seconds:.1f} s",
+        f"Rows: {summary.directory}/models/*.parquet",
     ]
-    lines += [f"  {n:,} × {name}" for name, n in summary.errors.items()]
-    lines.append(f"Rows: {summary.directory}/models/*.parquet")
-    return lines
