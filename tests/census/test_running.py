@@ -431,25 +431,28 @@ def test_the_time_left_follows_from_the_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "threads", "models", "expected"),
+    ("workers", "threads", "models", "gib", "expected"),
     [
-        (None, None, 100, (8, 1)),
-        (None, None, 3, (3, 2)),
-        (None, 4, 100, (2, 4)),
-        (2, None, 100, (2, 4)),
-        (3, 1, 100, (3, 1)),
-        (16, None, 100, (16, 1)),
+        (None, None, 100, 16, (8, 1)),
+        (None, None, 3, 16, (3, 2)),
+        (None, None, 100, 2, (4, 2)),
+        (None, None, 100, 0, (1, 8)),
+        (None, 4, 100, 16, (2, 4)),
+        (2, None, 100, 16, (2, 4)),
+        (3, 1, 100, 16, (3, 1)),
+        (16, None, 100, 1, (16, 1)),
     ],
 )
 def test_workers_times_threads_is_cores(
     workers: int | None,
     threads: int | None,
     models: int,
+    gib: int,
     expected: tuple[int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("isologit.census.pools.available_cores", lambda: 8)
-    assert shares(workers, threads, models) == expected
+    assert shares(workers, threads, models, gib << 30) == expected
 
 
 def test_an_interrupt_keeps_what_is_done(tmp_path: Path) -> None:

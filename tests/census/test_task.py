@@ -1,5 +1,6 @@
 """What a worker does with one model: the job's own figures, and every error an outcome."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def test_memory_that_was_not_declared_is_not_to_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def greedy(*_: object, **__: object) -> None:
-        np.ones(2 * GIB, dtype=np.uint8)
+        np.zeros(8 * GIB, dtype=np.uint8)
 
     monkeypatch.setattr(module, "audit_of", greedy)
     row = outcome_of(checkpoint_path(), memory=GIB).row
@@ -183,6 +184,7 @@ def test_memory_that_was_not_declared_is_not_to_be_had(
 
 def test_a_worker_keeps_to_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
+    monkeypatch.delenv("RAYON_NUM_THREADS", raising=False)
 
     def looking(*_: object, **__: object) -> None:
         seen["ours"] = get_threads()
@@ -192,3 +194,5 @@ def test_a_worker_keeps_to_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "audit_of", looking)
     outcome_of(checkpoint_path(), threads=1)
     assert (seen["ours"], seen["blas"]) == (1, {1})
+    # The tokenizers' pool asks the environment.
+    assert os.environ["RAYON_NUM_THREADS"] == "1"

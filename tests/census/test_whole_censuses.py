@@ -123,6 +123,17 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_nobody_behind(tmp_path: Path) -> N
     check_planted(tmp_path / "out", planted)
 
 
+def test_ctrl_c_is_the_parent_s_business(tmp_path: Path) -> None:
+    planted = write_models(tmp_path / "models", 60)
+    process = begin(*of(tmp_path, "--workers", "2"))
+    wait_until(lambda: n_kept(tmp_path / "out") > 5)
+    for worker in workers_of(process):
+        worker.send_signal(signal.SIGINT)
+    code, out, err = finished(process)
+    assert (code, "60 done, 0 failed" in out, err) == (0, True, "")
+    check_planted(tmp_path / "out", planted)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MB."""

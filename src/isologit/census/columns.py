@@ -151,7 +151,13 @@ FIGURES: tuple[Column, ...] = (
     _of("tokens", "in_tokenizer", _COUNT, "ids that have a token", lambda t: t.in_tokenizer),
     _of("tokens", "padding", _COUNT, "rows without a token", lambda t: t.padding),
     _of("tokens", "beyond_rows", _COUNT, "ids without a row", lambda t: t.beyond_rows),
-    _of("tokens", "unreachable", _COUNT, "tokens that do not survive a round trip", lambda t: t.unreachable),
+    _of(
+        "tokens",
+        "unreachable",
+        _COUNT,
+        "tokens that do not survive a round trip",
+        lambda t: t.unreachable,
+    ),
     _of(
         "tokens",
         "special_in_classes",

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from isologit.census.columns import CLASSES, TABLES, TOKENS, models_table
+from isologit.census.columns import CLASSES, MODELS, TABLES, TOKENS, models_table
 from isologit.census.naming import ANALYSIS, digest
 from isologit.census.outcome import Outcome, from_bytes, to_bytes
 from isologit.census.summary import CENSUS_SCHEMA
@@ -46,6 +46,8 @@ _MOST_ROWS = 4096
 _MOST_BYTES = 16 << 20
 # What a process that was killed left half written.
 _STALE_SECONDS = 3600.0
+# What identifies a row of models.
+_KEYS = pa.schema([MODELS.field(name) for name in ("model", "commit", "record", "analysis")])
 # Written in places of their own, where the last is what makes a record count.
 _ORDER = ("tokens", "classes", "models")
 
@@ -106,7 +108,9 @@ class Dataset:
         assert about is not None  # read or written above
         self._require_same(about, settings)
         self.settings: Mapping[str, Any] = about["settings"]
-        self._seen: dict[Path, tuple[int, frozenset[str]]] = {}
+        # What the parts hold, each with the time at which it was written, and which were told of.
+        self._read_parts: dict[Path, tuple[int, pa.Table]] = {}
+        self._told: dict[Path, int] = {}
 
     def keep(self, outcome: Outcome) -> None:
         """Keep an outcome, whole or not at all; it replaces one of the same record.
@@ -147,22 +151,30 @@ class Dataset:
         ResultsError
             A table cannot be read.
         """
-        done: dict[str, dict[str, set[str]]] = {}
-        for path in self._parts("models"):
-            table = _read(path, ["model", "commit", "record", "analysis"])
-            table = table.filter(pc.equal(table["analysis"], ANALYSIS))
-            columns = (table[name].to_pylist() for name in ("model", "commit", "record"))
-            for model, commit, record in zip(*columns, strict=True):
-                done.setdefault(model, {}).setdefault(commit, set()).add(record)
         failed = self._failed_rows()
         return Known(
-            {
-                model: {commit: frozenset(records) for commit, records in versions.items()}
-                for model, versions in done.items()
-            },
+            _versions(self._keys()),
             {row["model"]: row["commit"] for row in failed},
             {row["model"]: row["error_class"] for row in failed},
         )
+
+    def news(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
+        """Return the records, as `Known.done`, of parts that have changed since this was asked.
+
+        Raises
+        ------
+        ResultsError
+            A table cannot be read.
+        """
+        before = dict(self._told)
+        self._keys()
+        self._told = {path: changed for path, (changed, _) in self._read_parts.items()}
+        fresh = [
+            table
+            for path, (changed, table) in self._read_parts.items()
+            if before.get(path) != changed
+        ]
+        return _versions(pa.concat_tables([_KEYS.empty_table(), *fresh]))
 
     def models(self) -> pa.Table:
         """Return every row of the models table.
@@ -299,20 +311,26 @@ class Dataset:
     def _sorted_out(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
         """Return the outcomes whose record no part has yet, and those that failed."""
         ok = [each for each in outcomes if each.status == "ok"]
-        known = self._records() if ok else frozenset()
+        records = pa.array([each.record for each in ok], pa.string())
+        there = pc.is_in(records, self._keys(every=True)["record"].combine_chunks()).to_pylist()
         return (
-            [each for each in ok if each.record not in known],
+            [each for each, is_there in zip(ok, there, strict=True) if not is_there],
             [each for each in outcomes if each.status == "failed"],
         )
 
-    def _records(self) -> frozenset[str]:
-        found = []
-        for path in self._parts("models"):
+    def _keys(self, *, every: bool = False) -> pa.Table:
+        """Return model, version and record of what the parts hold: of this analysis, or of every.
+
+        Parts that have not changed are not read again.
+        """
+        parts = self._parts("models")
+        for path in parts:
             changed = path.stat().st_mtime_ns
-            if self._seen.get(path, (None,))[0] != changed:
-                self._seen[path] = changed, frozenset(_read(path, ["record"])["record"].to_pylist())
-            found.append(self._seen[path][1])
-        return frozenset().union(*found)
+            if self._read_parts.get(path, (None,))[0] != changed:
+                self._read_parts[path] = changed, _read(path, _KEYS.names).cast(_KEYS)
+        tables = [self._read_parts[path][1] for path in parts]
+        found = pa.concat_tables([_KEYS.empty_table(), *tables])
+        return found if every else found.filter(pc.equal(found["analysis"], ANALYSIS))
 
     def _failed_rows(self) -> list[dict[str, Any]]:
         path = self.directory / "models" / _FAILED
@@ -390,6 +408,16 @@ class Dataset:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _versions(keys: pa.Table) -> dict[str, dict[str, frozenset[str]]]:
+    """Return the records of each version of each model."""
+    found: dict[str, dict[str, frozenset[str]]] = {}
+    columns = (keys[name].to_pylist() for name in ("model", "commit", "record"))
+    for model, commit, record in zip(*columns, strict=True):
+        versions = found.setdefault(model, {})
+        versions[commit] = versions.get(commit, frozenset()) | {record}
+    return found
 
 
 def _number(part: Path) -> str:

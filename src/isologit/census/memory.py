@@ -14,16 +14,19 @@ from isologit.checkpoint.hub.remote import RemoteTensors
 from isologit.checkpoint.tensors import MappedTensors
 from isologit.subject import LocatedSubject
 
-# Measured, and rounded up by a half (benchmarks/census.py): the interpreter with its libraries and
-# compiled kernels; for each token; for each entry of a d × d matrix; for each byte of W that does
-# not lie in a file as it is.
-_BASE = 512 << 20
-_A_TOKEN = 6 << 10
-_A_SQUARE = 96
-# Kernels read these where they lie; others may be decoded to binary32 first.
-_AS_STORED = ("bf16", "f16", "f32")
-_DECODED_BYTES = 4
+# Measured, and rounded up by half or more (benchmarks/census.py): the interpreter with its
+# libraries and compiled kernels; for each token, with all that its tokenizer tells; for each entry
+# of a d × d matrix, of the principal axes; for each byte of W that does not lie in a file as it is.
+_BASE = 256 << 20
+_A_TOKEN = 4 << 10
+_A_SQUARE = 24
+_A_COPIED_BYTE = 2
+# Address space that libraries reserve and do not use, which RLIMIT_DATA counts: Arrow's allocator
+# takes 1 GiB when it is first asked, and each thread its stack and its arena.
+_RESERVED = 2 << 30
 _CGROUP = Path("/sys/fs/cgroup")
+#: What a small model needs.
+SMALL = 2 * _BASE
 # Of what is free: the rest is for the system's own, the cache of files above all.
 _SHARE = 0.8
 
@@ -34,10 +37,8 @@ def needed_bytes(located: LocatedSubject) -> int:
     n_tokens, width = form.info.shape
     container = located.checkpoint.containers[form.info.file]
     mapped = isinstance(container, MappedTensors | RemoteTensors)
-    copied = 0 if mapped else 2 * form.info.length
-    if form.stored_as not in _AS_STORED:
-        copied += n_tokens * width * _DECODED_BYTES
-    return _BASE + n_tokens * _A_TOKEN + width * width * _A_SQUARE + copied
+    copied = 0 if mapped else form.info.length
+    return _BASE + n_tokens * _A_TOKEN + width * width * _A_SQUARE + copied * _A_COPIED_BYTE
 
 
 def available_bytes() -> int:
@@ -74,9 +75,10 @@ def _left_in_group() -> list[int]:
 
 @contextmanager
 def held_to(n_bytes: int) -> Iterator[None]:
-    """Let this process take so much more memory of its own, and no more, as long as this lasts.
+    """Let this process take so much more memory of its own, and little more, while this lasts.
 
-    Whoever asks for more gets a MemoryError. Pages of mapped files are not counted (RLIMIT_DATA).
+    Whoever asks for more gets a MemoryError. Pages of mapped files are not counted (RLIMIT_DATA);
+    address space that is reserved is, so that there is room for what libraries never use of it.
     Where the system knows no such bound there is none.
     """
     if sys.platform != "linux" or n_bytes <= 0:
@@ -85,7 +87,7 @@ def held_to(n_bytes: int) -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = _own_bytes() + n_bytes
+    wanted = _own_bytes() + n_bytes + _RESERVED
     hard = before[1]
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any, Protocol
 
 from isologit import __version__
+from isologit.census.memory import SMALL
 from isologit.census.outcome import Outcome
 from isologit.census.task import Task, run
 from isologit.errors import MissingExtraError, WorkersError
@@ -225,14 +226,17 @@ def cluster_at(address: str, threads: int) -> Iterator[DaskWorkers]:
         yield DaskWorkers(client, threads, int(min(declared, default=0)))
 
 
-def shares(n_workers: int | None, threads: int | None, n_models: int) -> tuple[int, int]:
+def shares(
+    n_workers: int | None, threads: int | None, n_models: int, memory: int
+) -> tuple[int, int]:
     """Return how many workers there are and how many threads each has: W × T = cores.
 
-    Where neither is said, as many workers as cores, and no more than models.
+    Where neither is said, as many workers as cores, no more than models, and no more than have
+    room for a small one each.
     """
     cores = available_cores()
     if n_workers is None:
-        n_workers = max(1, min(cores // (threads or 1), n_models))
+        n_workers = max(1, min(cores // (threads or 1), n_models, memory // SMALL))
     return n_workers, threads or max(1, cores // n_workers)
 
 

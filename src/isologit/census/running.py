@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from dataclasses import dataclass, field, replace
 
 from isologit import __version__
-from isologit.census.dataset import Dataset, Known
+from isologit.census.dataset import Dataset
 from isologit.census.naming import local_version
 from isologit.census.outcome import Outcome, failed
 from isologit.census.pools import Workers
@@ -155,6 +155,7 @@ class _Run:
         """Find out what is to be done."""
         self._patiently(self._dataset.fold)
         known = self._dataset.known()
+        self._dataset.news()  # what is known already is none
         for model in self._models:
             records = known.done.get(model, {})
             version = local_version(model)
@@ -298,8 +299,8 @@ class _Run:
     def _fold(self) -> None:
         """Make rows of what is kept, and leave out what another census has done meanwhile."""
         self._patiently(self._dataset.fold)
-        known = self._dataset.known()
-        left = [each for each in self._queue if not _done_meanwhile(each, known)]
+        news = self._dataset.news()
+        left = [each for each in self._queue if not _done_meanwhile(each, news)]
         self._progress.before += len(self._queue) - len(left)
         self._queue = deque(left)
         self._folded = time.monotonic()
@@ -333,8 +334,8 @@ def _is_done(version: str | None, records: Mapping[str, frozenset[str]], *, refr
     return bool(records) and not refresh
 
 
-def _done_meanwhile(task: Task, known: Known) -> bool:
-    records = known.done.get(task.model, {})
+def _done_meanwhile(task: Task, done: Mapping[str, Mapping[str, frozenset[str]]]) -> bool:
+    records = done.get(task.model, {})
     return any(not each <= task.records for each in records.values())
 
 

@@ -128,6 +128,9 @@ def run(task: Task) -> Outcome:
     """Audit a model and return what became of it."""
     began = time.perf_counter()
     set_threads(task.plan.threads)
+    if task.plan.bounded:
+        # The tokenizers' own pool, which is made when first needed.
+        os.environ.setdefault("RAYON_NUM_THREADS", str(task.plan.threads))
     commit = local_version(task.model) or ""
     try:
         with (

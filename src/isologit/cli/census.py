@@ -202,8 +202,8 @@ def run(
     )
     models = models_of(listed, sys.stdin.buffer.read)
     dataset = Dataset(output, plan.settings)
-    n_workers, n_threads = shares(workers, threads, len(models))
     total = memory or available_bytes()
+    n_workers, n_threads = shares(workers, threads, len(models), total)
     pool: AbstractContextManager[Workers]
     if dask is None:
         pool = local_workers(n_workers, n_threads, total)
