@@ -16,10 +16,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from isologit.census import dataset as module
+from isologit.census import parts
 from isologit.census.columns import CLASSES, MODELS, TOKENS
 from isologit.census.dataset import Dataset
 from isologit.census.outcome import Outcome, done, failed, stream
+from isologit.census.parts import Parts
 from isologit.errors import OutputExistsError, OutputWriteError, ResultsError
 
 SETTINGS = {"role": "output", "analyses": ["gap"]}
@@ -139,12 +140,12 @@ def test_a_failure_of_a_version_that_was_done_is_none(tmp_path: Path) -> None:
 
 
 def test_parts_grow_until_they_are_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_ROWS", 10)
+    monkeypatch.setattr(parts, "_MOST_ROWS", 10)
     dataset = new(tmp_path)
     for n in range(7):
         put(dataset, *(ok(f"/{n}-{k}") for k in range(4)))
-    parts = sorted(path.name for path in (tmp_path / "out" / "models").iterdir())
-    assert parts == [f"part-{n:05d}.parquet" for n in range(4)]
+    names = sorted(path.name for path in (tmp_path / "out" / "models").iterdir())
+    assert names == [f"part-{n:05d}.parquet" for n in range(4)]
     assert len(statuses(dataset)) == 28
     check_whole(dataset)
     put(dataset, *(ok(f"/x-{k}") for k in range(25)))
@@ -153,7 +154,7 @@ def test_parts_grow_until_they_are_full(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_large_parts_are_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_BYTES", 20_000)
+    monkeypatch.setattr(parts, "_MOST_BYTES", 20_000)
     dataset = new(tmp_path)
     put(dataset, *(ok(f"/a-{k}", n_classes=50) for k in range(40)))
     put(dataset, ok("/b"))
@@ -221,14 +222,14 @@ def test_rows_of_a_part_that_never_came_are_taken_out(tmp_path: Path) -> None:
     put(dataset, ok("/a"))
     dataset.keep(ok("/b"))
     with pytest.MonkeyPatch.context() as patch:
-        real = Dataset._put
+        real = Parts.put
 
-        def dying(self: Dataset, table: str, name: str, content: pa.Table) -> None:
+        def dying(self: Parts, table: str, name: str, content: pa.Table) -> None:
             if table == "models":
                 raise KeyboardInterrupt
             real(self, table, name, content)
 
-        patch.setattr(Dataset, "_put", dying)
+        patch.setattr(Parts, "put", dying)
         with pytest.raises(KeyboardInterrupt):
             dataset.fold()
     for path in (tmp_path / "out" / "pending").iterdir():
@@ -349,7 +350,7 @@ def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
 def test_rows_of_an_earlier_analysis_stay_and_do_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("naming", "outcome", "dataset"):
+    for name in ("naming", "outcome", "dataset", "parts"):
         monkeypatch.setattr(f"isologit.census.{name}.ANALYSIS", 0)
     put(new(tmp_path), ok("/a"))
     monkeypatch.undo()
@@ -357,6 +358,20 @@ def test_rows_of_an_earlier_analysis_stay_and_do_not_count(
     assert dataset.known().done == {}
     put(dataset, ok("/a"))
     assert dataset.models()["analysis"].to_pylist() == [0, 1]
+
+
+def test_news_is_what_was_added_since_and_of_this_analysis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("naming", "outcome", "dataset", "parts"):
+        monkeypatch.setattr(f"isologit.census.{name}.ANALYSIS", 0)
+    put(new(tmp_path), ok("/old"))
+    monkeypatch.undo()
+    mine, other = new(tmp_path), new(tmp_path)
+    assert mine.news() == {}
+    put(other, ok("/a"))
+    assert mine.news() == {"/a": {"v": {ok("/a").record}}}
+    assert mine.news() == {}
 
 
 def test_a_row_is_what_its_columns_say(tmp_path: Path) -> None:

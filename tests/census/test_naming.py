@@ -40,6 +40,10 @@ def test_a_version_changes_with_the_files_and_with_nothing_else(tmp_path: Path) 
     config.write_text(config.read_text()[:-1])
     os.utime(config, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     assert local_version(str(model)) == version
+    # Other bytes of the same number are seen by their time.
+    config.write_text(config.read_text().replace("llama", "mamba"))
+    assert local_version(str(model)) != version
+    os.utime(config, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     (model / "tokenizer.json").write_text("{}")
     assert local_version(str(model)) != version
 

@@ -13,10 +13,9 @@ there twice, whoever else runs on the same directory.
 """
 
 import os
-import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,12 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from filelock import FileLock
 
-from isologit.census.columns import CLASSES, MODELS, TABLES, TOKENS, models_table
+from isologit.census.columns import TABLES, models_table
 from isologit.census.naming import ANALYSIS, digest
 from isologit.census.outcome import Outcome, from_bytes, to_bytes
+from isologit.census.parts import Parts, Versions, read_table, versions_of
 from isologit.census.summary import CENSUS_SCHEMA
 from isologit.checkpoint.hub.atomic import read_json, read_sealed, write_sealed
 from isologit.checkpoint.wording import shown
@@ -39,17 +38,8 @@ from isologit.errors import OutputExistsError, OutputWriteError, ResultsError
 _ABOUT = "census.json"
 _PENDING = "pending"
 _FAILED = "failed.parquet"
-_PART = re.compile(r"part-(\d{5,})\.parquet")
-# A part grows until it has so many rows or bytes: readers want few large files, and every fold
-# writes the last of them again.
-_MOST_ROWS = 4096
-_MOST_BYTES = 16 << 20
 # What a process that was killed left half written.
 _STALE_SECONDS = 3600.0
-# What identifies a row of models.
-_KEYS = pa.schema([MODELS.field(name) for name in ("model", "commit", "record", "analysis")])
-# Written in places of their own, where the last is what makes a record count.
-_ORDER = ("tokens", "classes", "models")
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class Known:
         For each of these, the class of its error.
     """
 
-    done: Mapping[str, Mapping[str, frozenset[str]]]
+    done: Versions
     failed: Mapping[str, str]
     errors: Mapping[str, str]
 
@@ -108,9 +98,7 @@ class Dataset:
         assert about is not None  # read or written above
         self._require_same(about, settings)
         self.settings: Mapping[str, Any] = about["settings"]
-        # What the parts hold, each with the time at which it was written, and which were told of.
-        self._read_parts: dict[Path, tuple[int, pa.Table]] = {}
-        self._told: dict[Path, int] = {}
+        self._parts = Parts(directory)
 
     def keep(self, outcome: Outcome) -> None:
         """Keep an outcome, whole or not at all; it replaces one of the same record.
@@ -137,8 +125,7 @@ class Dataset:
             kept = list(self._pending())
             ok, failed = self._sorted_out([outcome for _, outcome in kept])
             self._write_failed(failed, ok)
-            for batch in _batches(ok):
-                self._grow(batch)
+            self._parts.add(ok)
             for path, _ in kept:
                 path.unlink(missing_ok=True)
         return len(kept)
@@ -153,28 +140,20 @@ class Dataset:
         """
         failed = self._failed_rows()
         return Known(
-            _versions(self._keys()),
+            versions_of(self._parts.keys()),
             {row["model"]: row["commit"] for row in failed},
             {row["model"]: row["error_class"] for row in failed},
         )
 
-    def news(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
-        """Return the records, as `Known.done`, of parts that have changed since this was asked.
+    def news(self) -> Versions:
+        """Return the records, as `Known.done`, that others or we have added since this was asked.
 
         Raises
         ------
         ResultsError
             A table cannot be read.
         """
-        before = dict(self._told)
-        self._keys()
-        self._told = {path: changed for path, (changed, _) in self._read_parts.items()}
-        fresh = [
-            table
-            for path, (changed, table) in self._read_parts.items()
-            if before.get(path) != changed
-        ]
-        return _versions(pa.concat_tables([_KEYS.empty_table(), *fresh]))
+        return self._parts.news()
 
     def models(self) -> pa.Table:
         """Return every row of the models table.
@@ -197,10 +176,10 @@ class Dataset:
         return self._whole("classes")
 
     def _whole(self, name: str) -> pa.Table:
-        paths = self._parts(name)
+        paths = self._parts.paths(name)
         if (failed := self.directory / name / _FAILED).exists():
             paths.append(failed)
-        tables = [_read(path) for path in paths]
+        tables = [read_table(path) for path in paths]
         return pa.concat_tables([TABLES[name].empty_table(), *tables], promote_options="default")
 
     # How a directory begins
@@ -272,30 +251,11 @@ class Dataset:
 
     def _sweep(self) -> None:
         """Remove what a killed process left half written."""
-        for name in TABLES:
-            # The lock is held, so that nobody else writes here.
-            for path in (self.directory / name).glob(".*.tmp"):
-                path.unlink(missing_ok=True)
         for path in (self.directory / _PENDING).glob("*.tmp"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                     path.unlink()
-        self._mend()
-
-    def _mend(self) -> None:
-        """Take out of the other tables what was written there for a models' part that never came.
-
-        The models' part is written last, so these are as old as it, or such a run was killed.
-        """
-        parts = {path.name: path for path in self._parts("models")}
-        for table in ("classes", "tokens"):
-            for path in self._parts(table)[-2:]:
-                if path.name not in parts:
-                    path.unlink()
-                elif path.stat().st_mtime_ns > parts[path.name].stat().st_mtime_ns:
-                    records = _read(parts[path.name], ["record"])["record"].combine_chunks()
-                    rows = _read(path)
-                    self._put(table, path.name, rows.filter(pc.is_in(rows["record"], records)))
+        self._parts.mend()
 
     def _pending(self) -> Iterator[tuple[Path, Outcome]]:
         for path in sorted((self.directory / _PENDING).iterdir()):
@@ -312,31 +272,19 @@ class Dataset:
         """Return the outcomes whose record no part has yet, and those that failed."""
         ok = [each for each in outcomes if each.status == "ok"]
         records = pa.array([each.record for each in ok], pa.string())
-        there = pc.is_in(records, self._keys(every=True)["record"].combine_chunks()).to_pylist()
+        there = pc.is_in(
+            records, self._parts.keys(every=True)["record"].combine_chunks()
+        ).to_pylist()
         return (
             [each for each, is_there in zip(ok, there, strict=True) if not is_there],
             [each for each in outcomes if each.status == "failed"],
         )
 
-    def _keys(self, *, every: bool = False) -> pa.Table:
-        """Return model, version and record of what the parts hold: of this analysis, or of every.
-
-        Parts that have not changed are not read again.
-        """
-        parts = self._parts("models")
-        for path in parts:
-            changed = path.stat().st_mtime_ns
-            if self._read_parts.get(path, (None,))[0] != changed:
-                self._read_parts[path] = changed, _read(path, _KEYS.names).cast(_KEYS)
-        tables = [self._read_parts[path][1] for path in parts]
-        found = pa.concat_tables([_KEYS.empty_table(), *tables])
-        return found if every else found.filter(pc.equal(found["analysis"], ANALYSIS))
-
     def _failed_rows(self) -> list[dict[str, Any]]:
         path = self.directory / "models" / _FAILED
         if not path.exists():
             return []
-        table = _read(path)
+        table = read_table(path)
         rows: list[dict[str, Any]] = table.filter(pc.equal(table["analysis"], ANALYSIS)).to_pylist()
         return rows
 
@@ -350,9 +298,9 @@ class Dataset:
         rows |= {each.model: models_table([each.row]).to_pylist()[0] for each in failed}
         if not rows:
             return
-        done = {
-            (model, commit) for model, versions in self.known().done.items() for commit in versions
-        }
+        keys = self._parts.keys()
+        own = keys.filter(pc.is_in(keys["model"], pa.array(list(rows), pa.string())))
+        done = set(zip(own["model"].to_pylist(), own["commit"].to_pylist(), strict=True))
         done |= {(each.model, each.row["commit"]) for each in ok}
         since = {each.model: each.row["finished"] for each in ok}
         left = [
@@ -363,97 +311,4 @@ class Dataset:
             and not (model in since and row["finished"] <= since[model])
         ]
         if left != before:
-            self._put("models", _FAILED, models_table(left))
-
-    def _grow(self, batch: Sequence[Outcome]) -> None:
-        """Write outcomes into the last part, or into a new one where that is full."""
-        parts = self._parts("models")
-        last = parts[-1] if parts else None
-        number = int(_number(last)) if last is not None else 0
-        if last is not None and not self._has_room(last, len(batch)):
-            last, number = None, number + 1
-        name = f"part-{number:05d}.parquet"
-        for table in _ORDER:
-            new = _rows(table, batch)
-            path = self.directory / table / name
-            if last is not None and path.exists():
-                new = pa.concat_tables([_read(path), new], promote_options="default")
-            if len(new):
-                self._put(table, name, new)
-
-    def _has_room(self, part: Path, n_rows: int) -> bool:
-        paths = [self.directory / table / part.name for table in TABLES]
-        n_bytes = sum(path.stat().st_size for path in paths if path.exists())
-        return pq.read_metadata(part).num_rows + n_rows <= _MOST_ROWS and n_bytes < _MOST_BYTES
-
-    def _parts(self, table: str) -> list[Path]:
-        try:
-            paths = list((self.directory / table).iterdir())
-        except OSError as error:
-            raise ResultsError(
-                f"{shown(str(self.directory / table))} cannot be listed: "
-                f"{error.strerror or error}; expected the directory of a census"
-            ) from error
-        return sorted((p for p in paths if _PART.fullmatch(p.name)), key=lambda p: int(_number(p)))
-
-    def _put(self, table: str, name: str, content: pa.Table) -> None:
-        path = self.directory / table / name
-        temporary = path.with_name(f".{name}.{secrets.token_hex(8)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                pq.write_table(content, file, compression="zstd")
-                file.flush()
-                # The outcomes are removed next: after a crash of the system one of both is there.
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _versions(keys: pa.Table) -> dict[str, dict[str, frozenset[str]]]:
-    """Return the records of each version of each model."""
-    found: dict[str, dict[str, frozenset[str]]] = {}
-    columns = (keys[name].to_pylist() for name in ("model", "commit", "record"))
-    for model, commit, record in zip(*columns, strict=True):
-        versions = found.setdefault(model, {})
-        versions[commit] = versions.get(commit, frozenset()) | {record}
-    return found
-
-
-def _number(part: Path) -> str:
-    match = _PART.fullmatch(part.name)
-    assert match is not None  # as `_parts` lists them
-    return match[1]
-
-
-def _rows(table: str, batch: Sequence[Outcome]) -> pa.Table:
-    if table == "models":
-        return models_table([each.row for each in batch])
-    schema = CLASSES if table == "classes" else TOKENS
-    found = [each.table("classes" if table == "classes" else "tokens") for each in batch]
-    return pa.concat_tables([schema.empty_table(), *(each for each in found if each is not None)])
-
-
-def _batches(outcomes: Sequence[Outcome]) -> Iterable[list[Outcome]]:
-    """Yield outcomes in batches that a part may have."""
-    batch: list[Outcome] = []
-    n_bytes = 0
-    for each in outcomes:
-        if batch and (len(batch) == _MOST_ROWS or n_bytes > _MOST_BYTES):
-            yield batch
-            batch, n_bytes = [], 0
-        batch.append(each)
-        n_bytes += len(each.classes) + len(each.tokens)
-    if batch:
-        yield batch
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    try:
-        # Not as a dataset, which would take the names of folders for columns.
-        return pq.ParquetFile(path).read(columns)
-    except (OSError, pa.ArrowException) as error:
-        raise ResultsError(
-            f"{shown(str(path))} cannot be read: {' '.join(str(error).split())[:200]}; expected a "
-            "table that isologit census wrote. Remove it, and what it held is done again"
-        ) from error
+            self._parts.put("models", _FAILED, models_table(left))

@@ -15,6 +15,7 @@ from isologit import __version__
 from isologit.census.dataset import Dataset
 from isologit.census.naming import local_version
 from isologit.census.outcome import Outcome, failed
+from isologit.census.parts import Versions
 from isologit.census.pools import Workers
 from isologit.census.summary import CensusSummary
 from isologit.census.task import Plan, Task
@@ -334,7 +335,7 @@ def _is_done(version: str | None, records: Mapping[str, frozenset[str]], *, refr
     return bool(records) and not refresh
 
 
-def _done_meanwhile(task: Task, done: Mapping[str, Mapping[str, frozenset[str]]]) -> bool:
+def _done_meanwhile(task: Task, done: Versions) -> bool:
     records = done.get(task.model, {})
     return any(not each <= task.records for each in records.values())
 
