@@ -4,6 +4,7 @@ A pool gives `concurrent.futures` executors and says how many tasks it runs at a
 else is theirs. `Workers` is all that the census knows of them.
 """
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -191,9 +192,11 @@ def local_cluster(n_workers: int, threads: int, memory: int) -> Iterator[DaskWor
             resources={MEMORY: memory // n_workers},
             dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
+            silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        client.register_plugin(_deaf_to_ctrl_c(distributed))
         yield DaskWorkers(client, threads, memory // n_workers)
 
 
@@ -248,6 +251,21 @@ def _distributed() -> Any:
             "--dask needs Dask, which is not installed; run pip install 'isologit[census]'"
         ) from error
     return distributed
+
+
+def _deaf_to_ctrl_c(distributed: Any) -> Any:
+    """Return what makes a worker leave Ctrl-C to its parent, as `_begin_worker` does."""
+
+    class DeafToCtrlC(distributed.WorkerPlugin):  # type: ignore[misc]
+        """A plugin, which workers that are restarted get too."""
+
+        name = "deaf-to-ctrl-c"
+
+        def setup(self, worker: Any) -> None:
+            """Ignore SIGINT; a worker's event loop is on its main thread."""
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return DeafToCtrlC()
 
 
 def _require_same(client: Any, address: str) -> None:
