@@ -132,6 +132,18 @@ def test_what_is_drawn_is_reduced_and_what_is_counted_is_not(
     assert "Drawn are the first 5" in figure.caption
 
 
+def test_models_are_drawn_by_their_share(tmp_path: Path) -> None:
+    rows = [
+        ("/m/a", {"redundant_rows": 30, "vocabulary": 300}),
+        ("/m/b", {"redundant_rows": 20, "vocabulary": 100}),
+        ("/m/c", {"redundant_rows": 30, "vocabulary": 200}),
+    ]
+    (share, *_) = Models(census_of(tmp_path / "out", *rows).models()).shares
+    figure = by_model(share, "#000000")
+    assert figure.figure.data[0].y.tolist() == [20, 15, 10]
+    assert [row[0] for row in figure.rows] == ["b", "c", "a"]
+
+
 def test_what_no_model_has_is_not_drawn_and_said(tmp_path: Path) -> None:
     whole = page_of(census_of(tmp_path / "out", ("/m/a", {"redundant_rows": 0, "padding": None})))
     across = words(whole.one("across"))

@@ -99,6 +99,22 @@ def test_a_model_in_s3_is_the_model(s3: tuple[Any, dict[str, str]]) -> None:
     assert found.model.revision != open_checkpoint(url).revision
 
 
+def test_a_file_that_another_changes_meanwhile_is_found(
+    tmp_path: Path, s3: tuple[Any, dict[str, str]]
+) -> None:
+    client, _ = s3
+    url = put(client, write_llama(tmp_path / "m", gaussian(8, 4)), "bucket/changing")
+    client.invalidate_cache()
+    checkpoint = open_checkpoint(url)
+    checkpoint.require_unchanged()
+    # A client of its own, of which the first one's list of files knows nothing.
+    other = type(client)(skip_instance_cache=True)
+    content = (write_llama(tmp_path / "n", gaussian(9, 4)) / "model.safetensors").read_bytes()
+    other.pipe("bucket/changing/model.safetensors", content)
+    with pytest.raises(ChangedFileError):
+        checkpoint.require_unchanged()
+
+
 def test_a_census_of_a_bucket(tmp_path: Path, s3: tuple[Any, dict[str, str]]) -> None:
     client, environment = s3
     planted = write_models(tmp_path / "models", 6)
