@@ -22,13 +22,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
+from threadpoolctl import threadpool_limits
 
-from isologit.audit import audit
+from isologit.audit import audit, audit_of
 from isologit.census.columns import CLASSES
 from isologit.census.dataset import Dataset
 from isologit.census.naming import local_version
 from isologit.census.outcome import Outcome, done, stream
 from isologit.census.task import Plan, Task, run
+from isologit.near_twins import near_twins_of
+from isologit.subject import Settings, open_subject
 from machine import describe_machine
 from turns import Seconds, take_turns
 
@@ -102,8 +105,8 @@ def _models(folder: Path, n: int) -> list[Path]:
     return [folder / f"step-{k}" for k in range(n)]
 
 
-def _census(models: list[Path], folder: Path, *options: str) -> float:
-    """Run one, hold its rows against the truth, and return its seconds by its own clock."""
+def _census(models: list[Path], folder: Path, *options: str) -> tuple[float, float]:
+    """Run one and hold its rows against the truth; return its seconds, and those of its rows."""
     out = Path(tempfile.mkdtemp(dir=folder)) / "out"
     listed = "\n".join(map(str, models))
     began = time.perf_counter()
@@ -123,7 +126,7 @@ def _census(models: list[Path], folder: Path, *options: str) -> float:
     ):
         sys.exit(f"a wrong census: {ran.stdout}{ran.stderr}")
     shutil.rmtree(out)
-    return seconds
+    return seconds, sum(rows["seconds"].to_pylist())
 
 
 def _steady(models: list[Path], folder: Path, *options: str) -> Seconds:
@@ -131,7 +134,9 @@ def _steady(models: list[Path], folder: Path, *options: str) -> Seconds:
 
     So what the processes take to start, and the first model of each, is in neither.
     """
-    return Seconds(_census(models, folder, *options) - _census(models[:_FEW], folder, *options))
+    whole, _ = _census(models, folder, *options)
+    few, _ = _census(models[:_FEW], folder, *options)
+    return Seconds(whole - few)
 
 
 def _workers(models: list[Path], folder: Path, turns: int) -> None:
@@ -153,7 +158,7 @@ def _workers(models: list[Path], folder: Path, turns: int) -> None:
 
 
 def _overhead(models: list[Path], folder: Path, turns: int) -> None:
-    """What a census adds to each model beyond its audit, and beyond what a worker does with it."""
+    """What a census adds to each model beyond its audit, and how much of that is a worker's."""
     task = Task(str(models[0]), Plan(), 0)
     run(task)
 
@@ -163,17 +168,35 @@ def _overhead(models: list[Path], folder: Path, turns: int) -> None:
             run(Task(str(each), Plan(), 0))
         return Seconds((time.perf_counter() - began) / len(models))
 
-    def whole() -> Seconds:
-        seconds = _steady(models, folder, "--workers", "1", "--threads", "1")
-        return Seconds(seconds / (len(models) - _FEW))
+    def alone() -> Seconds:
+        began = time.perf_counter()
+        with threadpool_limits(1):
+            for each in models:
+                subject = open_subject(str(each), Settings())
+                audit_of(subject)
+                near_twins_of(subject, within_nats=1.0, limit=1)
+        return Seconds((time.perf_counter() - began) / len(models))
 
-    took = take_turns({"bare": bare, "whole": whole}, turns)
-    pairs = zip(took.seconds["bare"], took.seconds["whole"], strict=True)
-    added = [1000 * (whole - bare) for bare, whole in pairs]
+    alone()
+    took = take_turns({"alone": alone, "bare": bare}, turns)
+    pairs = zip(took.seconds["alone"], took.seconds["bare"], strict=True)
+    added = [1000 * (bare - alone) for alone, bare in pairs]
     _say(
-        "added to a model beyond what a worker does with it",
-        f"{statistics.median(added):.1f} ms ({min(added):.1f} to {max(added):.1f}); the worker "
-        f"takes {1000 * took.median('bare'):.0f} ms",
+        "what a worker adds to a model's audit and near twins",
+        f"{statistics.median(added):.1f} ms ({min(added):.1f} to {max(added):.1f}), of "
+        f"{1000 * took.median('bare'):.0f} ms",
+    )
+    others = []
+    for _ in range(turns):
+        whole, few = (
+            _census(each, folder, "--workers", "1", "--threads", "1")
+            for each in (models, models[:_FEW])
+        )
+        rest = (whole[0] - whole[1]) - (few[0] - few[1])
+        others.append(1000 * rest / (len(models) - _FEW))
+    _say(
+        "what a census adds to each model beyond its worker",
+        f"{statistics.median(others):.1f} ms ({min(others):.1f} to {max(others):.1f})",
     )
     found, _ = audit(str(models[0]))
     if found.rows.redundant != _REDUNDANT:
