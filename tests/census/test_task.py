@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch  # noqa: F401 - its threads are among those that are bounded
 from threadpoolctl import threadpool_info
 
 from census.many_models import write_corrupt, write_enormous
