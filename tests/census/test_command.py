@@ -153,6 +153,8 @@ def cluster(*worker: str) -> Iterator[str]:
         url = json.loads(address.read_text())["address"]
         if worker:
             start("worker", url, *here, "--nthreads", "2", "--memory-limit", "0", *worker)
+            there = "import sys, distributed as d; d.Client(sys.argv[1]).wait_for_workers(1, 90)"
+            subprocess.run([sys.executable, "-c", there, url], check=True, capture_output=True)
         yield url
     finally:
         for process in begun:

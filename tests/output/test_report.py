@@ -388,7 +388,7 @@ def test_the_table_of_an_earlier_version_will_do(demo: Path, tmp_path: Path) -> 
 def fast() -> Iterator[None]:
     """Pages without plotly.js, which is most of what a page takes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "_scripts", lambda: ("", ""))
+        patch.setattr("isologit.output.page._scripts", lambda: ("", ""))
         yield
 
 
