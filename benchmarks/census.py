@@ -8,7 +8,6 @@ exit code 1, a long time never does. Prints the table of docs/census.md.
 """
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess
@@ -42,24 +41,7 @@ _CONFIG = (
     '{"model_type": "llama", "vocab_size": 32000, "hidden_size": 512, '
     '"tie_word_embeddings": true, "rms_norm_eps": 1e-5}'
 )
-_PEAK = """
-import sys, threading, time
-from isologit.census.memory import needed_bytes
-from isologit.census.task import Plan, Task, run
-from isologit.subject import Settings, locate_subject
-def own():
-    return sum(int(line.split()[1]) for line in open("/proc/self/status")
-               if line.startswith(("RssAnon", "RssShmem"))) << 10
-peak = 0
-def watch():
-    global peak
-    while True:
-        peak = max(peak, own()); time.sleep(0.002)
-threading.Thread(target=watch, daemon=True).start()
-outcome = run(Task(sys.argv[1], Plan(threads=2), 0))
-assert outcome.status == "ok", outcome.row
-print(peak, needed_bytes(locate_subject(sys.argv[1], Settings())))
-"""
+_PEAK = Path(__file__).with_name("own_memory.py")
 
 
 def main() -> None:
@@ -259,9 +241,7 @@ def _local_versions(folder: Path) -> None:
 
 
 def _memory(model: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", _PEAK, os.fspath(model)], capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run([sys.executable, _PEAK, model], capture_output=True, text=True, check=True)
     peak, needed = map(int, ran.stdout.split())
     _say(
         f"memory of a worker's own, {model.name}",

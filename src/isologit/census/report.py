@@ -313,4 +313,6 @@ def _asked(settings: Mapping[str, Any]) -> list[Any]:
 
 
 def _versions(models: Models) -> list[str]:
-    return sorted(set(models.done["isologit"].to_pylist()) | {__version__})
+    return sorted(
+        {v for rows in (models.done, models.failed) for v in rows["isologit"].to_pylist()}
+    )

@@ -35,7 +35,7 @@ _DEATHS = 2
 
 @dataclass
 class Progress:
-    """How far a census is; `seconds` since it began, `notes` what happened besides.
+    """How far a census is; `seconds` since it began.
 
     `failed_before` are failed ones that are not tried again, part of neither `done` nor `failed`.
     """

@@ -96,7 +96,6 @@ class Models:
         models = newest["model"].to_pylist()
         first = {model: n for n, model in reversed(list(enumerate(models)))}
         kept = newest.take(pa.array(sorted(first.values()), pa.int64()))
-        self.n_versions = len(rows)
         self.failed = kept.filter(pc.equal(kept["status"], "failed"))
         self.done = kept.filter(pc.equal(kept["status"], "ok"))
         self._folder = _common_folder(kept["model"].to_pylist())

@@ -246,24 +246,13 @@ def _refuse(summary: "CensusSummary") -> None:
 
 @command.command("report")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The page.  [default: DIR/report.html, which is replaced]",
-)
-@click.option("--force", is_flag=True, help="Replace FILE.")
+@options.page_file_options
 @options.quiet_option
 def report(directory: Path, output: Path | None, force: bool, quiet: bool) -> None:
     """Write one page of what is in a census: across models, and by the steps of a run."""
     from isologit.census.dataset import Dataset
     from isologit.census.report import census_html
     from isologit.cli import terminal
-    from isologit.output.single_file import write_file
 
     page = census_html(Dataset(directory, None)).encode()
-    target = directory / "report.html" if output is None else output
-    path = write_file(target, page, force=force or output is None)
-    if not quiet:
-        terminal.show_written([path])
+    terminal.write_page(directory, page, output, force=force, quiet=quiet)

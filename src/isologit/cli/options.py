@@ -65,6 +65,19 @@ force_option = click.option(
 )
 
 
+def page_file_options(function: _F) -> _F:
+    """Add ``--output`` and ``--force``, for a command that writes one page of a directory."""
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The page.  [default: DIR/report.html, which is replaced]",
+    )
+    force = click.option("--force", is_flag=True, help="Replace FILE.")
+    return output(force(function))
+
+
 @dataclass(frozen=True)
 class Shared:
     """What every computing command is told."""

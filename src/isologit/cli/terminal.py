@@ -14,6 +14,7 @@ from isologit.cli import interrupts
 from isologit.errors import OutputWriteError
 from isologit.output import tables
 from isologit.output.json_text import listing_to_json, to_json
+from isologit.output.single_file import write_file
 from isologit.record import Record
 from isologit.subject import Progress
 from isologit.token_findings import TokenListing
@@ -74,6 +75,22 @@ def say_kept(path: Path, *, quiet: bool) -> None:
 def show_written(paths: list[Path]) -> None:
     """Print the list of what was written, to stderr."""
     tables.written(Words(), paths)
+
+
+def write_page(
+    directory: Path, page: bytes, output: Path | None, *, force: bool, quiet: bool
+) -> None:
+    """Write a directory's page, where it is wanted or in it, and say where.
+
+    Raises
+    ------
+    OutputExistsError, OutputWriteError
+        See `write_file`; only a page in its directory is replaced unasked.
+    """
+    target = directory / "report.html" if output is None else output
+    path = write_file(target, page, force=force or output is None)
+    if not quiet:
+        show_written([path])
 
 
 class _Console(Console):
